@@ -1,0 +1,79 @@
+# Everything runs in environments that this file makes; nothing of the system's Python is used beyond making them.
+#   .venv          the project: requirements/base.txt
+#   .venvs/lint    the checks:  requirements/lint.txt      .venvs/bench  the peers of benchmarks/: requirements/bench.txt
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3.11
+PORT ?= 4610
+
+# uv does not read pip's settings: hand on the ones that a machine may carry in the environment.
+ifdef PIP_FIND_LINKS
+export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+endif
+ifdef PIP_INDEX_URL
+export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
+endif
+ifdef PIP_EXTRA_INDEX_URL
+export UV_INDEX ?= $(PIP_EXTRA_INDEX_URL)
+endif
+# A virtual environment or PYTHONPATH of the caller's must not leak into ours.
+unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
+
+UV = .venv/bin/uv
+BASE = .venv/.installed
+LINT = .venvs/lint/.installed
+BENCH = .venvs/bench/.installed
+
+.PHONY: help setup demo test test-images lint bench lock clean
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo "  Demo on your own card data: make demo DATA=file.csv.gz; beside another demo: make demo PORT=4710"
+
+setup: $(BASE) ## Make the project's environment in .venv
+
+demo: $(BASE) ## Run the build pipeline on this machine, from data to a model waiting for approval
+	.venv/bin/mlops demo --port $(PORT) $(if $(DATA),--data "$(DATA)") $(if $(KEEP),--keep)
+
+test: $(BASE) ## The tests (no network, no AWS account, no Docker)
+	tests/install-browser
+	.venv/bin/python -m pytest -n auto
+
+test-images: $(BASE) ## Build each image's environment from its own requirements and run its contract in it (slow)
+	.venv/bin/python -m pytest -m image
+
+lint: $(BASE) $(LINT) ## ruff, mypy, import-linter
+	.venvs/lint/bin/ruff check .
+	.venvs/lint/bin/ruff format --check .
+	.venvs/lint/bin/mypy --python-executable .venv/bin/python
+	.venvs/lint/bin/lint-imports
+
+bench: $(BASE) $(BENCH) ## Run every benchmark and keep its result in benchmarks/results
+	@set -e; for program in benchmarks/*.py; do echo "== $$program"; .venv/bin/python "$$program"; done
+
+lock: $(UV) ## Pin again what setup.py and requirements/*.in ask for
+	$(UV) pip compile -q --upgrade --python-version 3.11 --no-header --no-annotate --no-emit-index-url --extra all setup.py -o requirements/base.txt
+	for tools in lint bench; do \
+	  $(UV) pip compile -q --upgrade --python-version 3.11 --no-header --no-annotate --no-emit-index-url requirements/$$tools.in -o requirements/$$tools.txt || exit 1; done
+	for image in seed_code/*/requirements.in; do \
+	  $(UV) pip compile -q --upgrade --python-version 3.11 --no-header --no-annotate --no-emit-index-url -c requirements/base.txt $$image -o $${image%.in}.txt || exit 1; done
+
+clean: ## Remove the environments and all local state
+	rm -rf .venv .venvs .mlops *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+
+# uv comes from pip, in the version of the lock; the lock then keeps it.
+$(UV):
+	@command -v $(PYTHON) >/dev/null || { echo "make: \`$(PYTHON)\` is not on the path. Python 3.11 is needed: install it, or name it: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install -q --disable-pip-version-check "$$(grep '^uv==' requirements/base.txt)"
+
+# Byte code is compiled now, so that the first run is as fast as the next.
+$(BASE): requirements/base.txt setup.py | $(UV)
+	$(UV) pip sync -q --python .venv/bin/python --compile-bytecode requirements/base.txt
+	$(UV) pip install -q --python .venv/bin/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venvs/%/.installed: requirements/%.txt | $(UV)
+	$(UV) venv -q --clear --python .venv/bin/python .venvs/$*
+	$(UV) pip sync -q --python .venvs/$*/bin/python requirements/$*.txt
+	@touch $@

@@ -1,0 +1,65 @@
+"""The project as an installable package: three console entry points' worth of code, and what each part needs.
+
+The versions here are what the code was written against; `requirements/*.txt` pin everything below them
+(`make lock`). An image never installs from here: its own `requirements.txt` says what it holds.
+"""
+
+from setuptools import find_packages, setup
+
+EXTRAS = {
+    # What `pipelines` needs to render a definition: the SageMaker SDK.
+    "sdk": ["sagemaker==3.27.0"],
+    # What `localcloud` needs to answer for AWS. moto[server] would bring every service's own extras; these are
+    # the ones of the leaf services in `localcloud/leaf.py`, plus what its WSGI application imports.
+    "localcloud": [
+        "cbor2",
+        "flask",
+        "flask-cors",
+        "moto[dynamodb,s3,ssm]==5.2.5",
+        "psutil",
+        "starlette",
+        "uvicorn",
+    ],
+    # The MLflow server that `mlops up` starts, and the plugin that reads a tracking server's ARN on AWS.
+    "mlflow": ["mlflow==3.17.2", "sagemaker-mlflow==0.5.0"],
+    # What the images hold (each pins its own in seed_code/*/requirements.txt), so that localcloud can run them.
+    "workloads": [
+        "duckdb",
+        "matplotlib",
+        "numpy==2.4.6",
+        "pandas==2.3.3",
+        "pyarrow",
+        "scikit-learn==1.9.1",
+        "skops==0.16.0",
+        "starlette",
+        "uvicorn",
+    ],
+    "test": ["hypothesis", "playwright", "pytest", "pytest-timeout", "pytest-xdist", "uv"],
+}
+
+setup(
+    name="sagemaker-mlops-template",
+    version="0.1.0",
+    description="A SageMaker Studio project template whose pipelines also run, unchanged, on a laptop.",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["pipelines*", "localcloud*", "seed_code*"]),
+    install_requires=[
+        "boto3==1.43.117",
+        "dockerfile-parse==2.0.1",
+        "jinja2",
+        "matplotlib",
+        "pydantic==2.14.3",
+        "pyyaml",
+        "rich",
+        "setuptools",
+        "typer",
+    ],
+    extras_require={**EXTRAS, "all": sorted({need for needs in EXTRAS.values() for need in needs})},
+    entry_points={
+        "console_scripts": [
+            "mlops = pipelines.cli:main",
+            "localcloud = localcloud.cli:main",
+        ]
+    },
+)
