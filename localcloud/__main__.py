@@ -1,0 +1,5 @@
+"""`python -m localcloud` is the command `localcloud`."""
+
+from localcloud.cli import main
+
+main()

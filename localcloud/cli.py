@@ -1,0 +1,109 @@
+"""The command `localcloud`: up, status, logs, down. Results go to stdout, messages to stderr."""
+
+from __future__ import annotations
+
+import gc
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from localcloud import instance
+from localcloud.errors import LocalcloudError
+
+app = typer.Typer(
+    name="localcloud",
+    help="An AWS endpoint on this machine. Point clients at it with AWS_ENDPOINT_URL.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+PortOption = Annotated[int, typer.Option("--port", help="The port on 127.0.0.1.", min=0, max=65535)]
+
+
+@app.command()
+def up(
+    port: PortOption = instance.DEFAULT_PORT,
+    state: Annotated[
+        Path | None,
+        typer.Option("--state", help="The folder that keeps everything. Without it, nothing is kept."),
+    ] = None,
+) -> None:
+    """Run in the foreground until interrupted. With port 0, any port that is free."""
+    # Imported here: the other commands answer before a web server is imported.
+    from localcloud.foreground import run
+
+    run(port, state, on_ready=_say_ready)
+    # All is closed and removed. Taking the half million objects of moto and boto3 apart would take most of a second.
+    gc.freeze()
+
+
+def _say_ready(port: int, state: Path, temporary: bool) -> None:
+    kept = "temporary" if temporary else "kept"
+    typer.echo(f"localcloud is ready: export AWS_ENDPOINT_URL=http://127.0.0.1:{port}  (state {state}, {kept})")
+    sys.stdout.flush()
+
+
+@app.command()
+def status(
+    port: PortOption = instance.DEFAULT_PORT,
+    as_json: Annotated[bool, typer.Option("--json", help="Everything, for machines.")] = False,
+) -> None:
+    """Say what runs at a port."""
+    running = instance.query(port)
+    if as_json:
+        typer.echo(json.dumps(running, indent=2))
+        return
+    leaf = running["leaf"]
+    lines = {
+        "endpoint": f"http://127.0.0.1:{running['port']}",
+        "pid": running["pid"],
+        "state": f"{running['state']} ({'temporary' if running['temporary'] else 'kept'})",
+        "up for": f"{running['uptime_seconds']:.0f} s",
+        "services": ", ".join(running["services"]),
+        "stored by moto": ", ".join(leaf["services"]),
+        "moto": leaf["failure"] or ("ready" if leaf["ready"] else "starting"),
+    }
+    for name, value in lines.items():
+        typer.echo(f"{name:<16}{value}")
+    if leaf["replay_failures"]:
+        typer.echo(
+            f"{leaf['replay_failures']} of {leaf['replayed_calls']} calls could not be replayed: see the log of"
+            " `localcloud up`",
+            err=True,
+        )
+
+
+@app.command()
+def logs(
+    job: Annotated[str, typer.Argument(help="The name of a processing, training or transform job.")],
+    port: PortOption = instance.DEFAULT_PORT,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job ends.")] = False,
+) -> None:
+    """Print what a job has written."""
+    # Imported here: boto3 takes a third of a second.
+    from localcloud.joblogs import job_lines
+
+    instance.query(port)
+    for line in job_lines(job, port, follow=follow):
+        typer.echo(line)
+        sys.stdout.flush()
+
+
+@app.command()
+def down(port: PortOption = instance.DEFAULT_PORT) -> None:
+    """Stop what runs at a port, and wait until it is gone."""
+    pid = instance.stop(port)
+    typer.echo(f"localcloud (pid {pid}, port {port}) has stopped", err=True)
+
+
+def main() -> None:
+    """Run the command line; exit status 1 and one line on stderr for what the user can resolve."""
+    try:
+        app()
+    except LocalcloudError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(1)

@@ -1,0 +1,166 @@
+"""Answers one request: finds the service, checks what comes in and what goes out, and turns errors into answers."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import sqlite3
+import uuid
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from botocore.model import OperationModel, ServiceModel
+
+from localcloud import chunked, routing, services
+from localcloud.context import Context, Request
+from localcloud.errors import ServiceError
+from localcloud.leaf import LeafUnavailable
+from localcloud.protocols import fault, models, request, response, validation
+from localcloud.protocols.http import HttpRequest, HttpResponse
+from localcloud.routing import Target
+from localcloud.service import Service
+
+_LOG = logging.getLogger(__name__)
+
+# What concerns one connection and not the request, or has been dealt with by the time moto sees the request.
+_NOT_FOR_LEAF = frozenset(
+    {"connection", "transfer-encoding", "expect", "keep-alive", "te", "upgrade", "content-length"}
+)
+
+
+class Dispatcher:
+    """The one way to a service. `handle` may be called from any thread and never raises."""
+
+    def __init__(self, context: Context, implemented: Iterable[Service]) -> None:
+        self._context = context
+        self._services: Mapping[str, Service] = {service.name: service for service in implemented}
+        if unknown := self._services.keys() - set(services.OWNED):
+            raise ValueError(f"{', '.join(sorted(unknown))}: not among localcloud.services.OWNED")
+
+    def handle(self, http: HttpRequest) -> HttpResponse:
+        """The answer, an error's included."""
+        request_id = str(uuid.uuid4())
+        target = Target(
+            "",
+            models.protocol_of(http) or (models.REST_XML if http.method in ("GET", "HEAD") else models.REST_JSON),
+            None,
+            None,
+        )
+        try:
+            target = routing.find_target(http)
+            routing.check_access_key(target, self._context.leaf.issued)
+            if target.service in services.LEAF:
+                return self._leaf(target, http)
+            if target.service in services.OWNED:
+                return self._owned(target, http, request_id)
+            raise ServiceError("UnknownOperationException", _unknown_service(target))
+        except ServiceError as error:
+            return _failed(error, target, http, request_id)
+        except LeafUnavailable as error:
+            return _failed(ServiceError("ServiceUnavailable", str(error), 503), target, http, request_id)
+        except (OSError, sqlite3.OperationalError) as error:
+            if not _is_full(error):
+                return self._bug(error, target, http, request_id)
+            message = f"there is no room left in the state folder {self._context.state_dir}: {error}"
+            return _failed(ServiceError("ServiceUnavailable", message, 503), target, http, request_id)
+        except Exception as error:
+            return self._bug(error, target, http, request_id)
+
+    def _bug(self, error: Exception, target: Target, http: HttpRequest, request_id: str) -> HttpResponse:
+        _LOG.error(
+            "a bug in localcloud, while it answered %s %s %s", target.service, http.method, http.path, exc_info=error
+        )
+        message = f"a bug in localcloud, its log has the traceback: {type(error).__name__}: {error}"
+        return _failed(ServiceError("InternalFailure", message, 500), target, http, request_id)
+
+    def _leaf(self, target: Target, http: HttpRequest) -> HttpResponse:
+        if target.service == "s3":
+            http = routing.path_style(http)
+            if chunked.is_chunked(http):
+                http = chunked.decode(http)
+        headers = {name: value for name, value in http.headers.items() if name not in _NOT_FOR_LEAF}
+        return self._context.leaf.handle(
+            target.service, HttpRequest(http.method, http.path, http.query, headers, http.body)
+        )
+
+    def _owned(self, target: Target, http: HttpRequest, request_id: str) -> HttpResponse:
+        model = models.service_model(target.service)
+        operation = _operation(model, target, http)
+        service = self._services.get(target.service)
+        handler = service.operations.get(operation.name) if service is not None else None
+        if handler is None:
+            raise _unknown_operation(target.service, operation.name)
+        params = request.parse(operation, target.protocol, http)
+        validation.check_request(params, operation.input_shape, code=_validation_code(model))
+        result = _without_none(
+            handler(
+                Request(
+                    service=target.service,
+                    operation=operation.name,
+                    params=params,
+                    region=target.region or self._context.region,
+                    access_key=target.access_key,
+                    headers=http.headers,
+                )
+            )
+        )
+        validation.check_response(result, operation.output_shape)
+        return response.serialise(
+            operation, target.protocol, result, request_id=request_id, json_version=_json_version(http)
+        )
+
+
+def _operation(model: ServiceModel, target: Target, http: HttpRequest) -> OperationModel:
+    if target.protocol == models.REST_JSON:
+        found = models.match_route(target.service, http)
+        name = found[0].operation if found else f"{http.method} {http.path}"
+    else:
+        name = models.operation_name(http, target.protocol)
+    if name not in model.operation_names:
+        raise _unknown_operation(target.service, name)
+    return model.operation_model(name)
+
+
+def _is_full(error: Exception) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+
+
+def _unknown_operation(service: str, operation: str) -> ServiceError:
+    return ServiceError(
+        "UnknownOperationException",
+        f"localcloud does not implement the operation {operation or '(none named)'} of {service}",
+    )
+
+
+def _unknown_service(target: Target) -> str:
+    known = ", ".join(sorted({*services.OWNED, *services.LEAF}))
+    return f"localcloud does not have the service {target.service!r}; it has {known}"
+
+
+def _validation_code(model: ServiceModel) -> str:
+    """The query services, and those that were query services once, call it ValidationError."""
+    protocols = model.metadata.get("protocols") or [model.metadata["protocol"]]
+    return "ValidationError" if models.QUERY in protocols else "ValidationException"
+
+
+def _json_version(http: HttpRequest) -> str | None:
+    _, marker, version = http.headers.get("content-type", "").partition("application/x-amz-json-")
+    return version if marker else None
+
+
+def _failed(error: ServiceError, target: Target, http: HttpRequest, request_id: str) -> HttpResponse:
+    model = models.service_model(target.service) if models.is_service(target.service) else None
+    return fault.serialise(
+        error, target.protocol, request_id=request_id, model=model, json_version=_json_version(http) or "1.1"
+    )
+
+
+def _without_none(value: Any) -> Any:
+    """A response without the members that are None: a handler may name every member and leave some empty."""
+    if isinstance(value, dict):
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list | tuple):
+        return [_without_none(item) for item in value]
+    return value

@@ -1,0 +1,57 @@
+"""Models: what an endpoint or a transform job is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from localcloud.context import Context, Request
+from localcloud.errors import validation
+from localcloud.jobs import transfer
+from localcloud.sagemaker.arns import Arns
+from localcloud.sagemaker.crud import Kind, Resources
+from localcloud.sagemaker.model_registry import ModelRegistry
+
+KIND = Kind(
+    noun="Model",
+    resource="model",
+    missing=lambda name, arn: validation(f'Could not find model "{arn}".'),
+    duplicate=lambda name, arn: validation(f'Cannot create already existing model "{arn}".'),
+)
+
+
+class Models:
+    """CreateModel beyond the generic part: its containers must exist."""
+
+    def __init__(self, context: Context, arns: Arns, registry: ModelRegistry) -> None:
+        self._context, self._registry = context, registry
+        self.resources = Resources(KIND, context, arns)
+
+    def create(self, request: Request) -> dict[str, Any]:
+        """CreateModel. Raises ValidationException if a container names a package or an artifact that is not there."""
+        params = request.params
+        if bool(params.get("PrimaryContainer")) == bool(params.get("Containers")):
+            raise validation("Specify one of PrimaryContainer and Containers, not both and not neither")
+        if not params.get("ExecutionRoleArn"):
+            raise validation("ExecutionRoleArn is required: the role that the model's containers run as")
+        for container in _containers(params):
+            package, image = container.get("ModelPackageName"), container.get("Image")
+            if package:
+                self._registry.package(package)
+            elif not image:
+                raise validation("Every container needs an Image or a ModelPackageName")
+            if container.get("ModelDataUrl"):
+                self._check_artifact(container["ModelDataUrl"])
+        return self.resources.create(request)
+
+    def _check_artifact(self, uri: str) -> None:
+        try:
+            transfer.etag(self._context.leaf.client("s3"), uri)
+        except transfer.TransferError as error:
+            raise validation(f"Could not find model data at {uri}.") from error
+
+
+def _containers(params: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    if params.get("PrimaryContainer"):
+        yield params["PrimaryContainer"]
+    yield from params.get("Containers") or ()

@@ -1,0 +1,129 @@
+"""SageMaker as a service: its parts put together, and its operations by name."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+
+from localcloud.context import Context
+from localcloud.sagemaker.arns import Arns
+from localcloud.sagemaker.crud import Resources
+from localcloud.sagemaker.jobs import Jobs, Runtime, clear
+from localcloud.sagemaker.model_registry import ModelRegistry
+from localcloud.sagemaker.models import Models
+from localcloud.sagemaker.pipelines.cache import Cache
+from localcloud.sagemaker.pipelines.executor import Executor, Pause
+from localcloud.sagemaker.pipelines.operations import Pipelines
+from localcloud.sagemaker.pipelines.steps import Services
+from localcloud.sagemaker.processing import Processing
+from localcloud.sagemaker.tags import Tags
+from localcloud.sagemaker.training import Training
+from localcloud.service import Handler
+
+
+class SageMaker:
+    """The service. `capacity` is how many jobs run at once (the number of cores where it is not given), `grace_seconds`
+    the time that a stopped job has between SIGTERM and SIGKILL, `pause` how retry policies wait."""
+
+    name = "sagemaker"
+
+    def __init__(
+        self,
+        context: Context,
+        *,
+        capacity: int | None = None,
+        grace_seconds: float = 10.0,
+        pause: Pause = threading.Event.wait,
+    ) -> None:
+        arns = Arns(context.region, context.account_id)
+        self._runtime = Runtime(context, capacity, grace_seconds)
+        self._processing = Jobs(Processing(), self._runtime, arns)
+        self._training = Jobs(Training(), self._runtime, arns)
+        registry = ModelRegistry(context, arns, lambda: self._runtime.images)
+        models = Models(context, arns, registry)
+        services = Services(context, self._processing, self._training, models, registry, Cache(context.store))
+        self._executor = Executor(services, pause)
+        self._operations = {
+            **_job_operations(self._processing),
+            **_job_operations(self._training),
+            **_registry_operations(registry),
+            **_pipeline_operations(Pipelines(context, arns, services, self._executor)),
+            **_generic_operations(models.resources),
+            "CreateModel": models.create,
+        }
+        tags = Tags(context)
+        self._operations |= {"AddTags": tags.add, "ListTags": tags.list, "DeleteTags": tags.delete}
+
+    @property
+    def operations(self) -> Mapping[str, Handler]:
+        """What is implemented, by name."""
+        return self._operations
+
+    def start(self) -> None:
+        """End what an earlier process left unfinished, and make ready for the first job."""
+        clear(self._runtime.folder)
+        self._processing.recover()
+        self._training.recover()
+        self._executor.recover()
+        self._runtime.reaper.start()
+
+    def stop(self) -> None:
+        """Kill every job; executions stay as they are in the store, for the next start to end them."""
+        self._executor.begin_closing()
+        self._processing.close()
+        self._training.close()
+        self._executor.join()
+        self._runtime.reaper.stop()
+
+
+def _generic_operations(resources: Resources) -> dict[str, Handler]:
+    noun = resources.kind.noun
+    return {
+        f"Create{noun}": resources.create,
+        f"Describe{noun}": resources.describe,
+        f"Delete{noun}": resources.delete,
+        resources.list_operation: resources.list,
+    }
+
+
+def _job_operations(jobs: Jobs) -> dict[str, Handler]:
+    noun = jobs.kind.noun
+    return {
+        f"Create{noun}": jobs.create,
+        f"Describe{noun}": jobs.resources.describe,
+        f"Stop{noun}": jobs.stop,
+        jobs.resources.list_operation: jobs.resources.list,
+    }
+
+
+def _registry_operations(registry: ModelRegistry) -> dict[str, Handler]:
+    return {
+        "CreateModelPackageGroup": registry.groups.create,
+        "DescribeModelPackageGroup": registry.describe_group,
+        "ListModelPackageGroups": registry.groups.list,
+        "DeleteModelPackageGroup": registry.delete_group,
+        "CreateModelPackage": registry.create,
+        "DescribeModelPackage": registry.describe,
+        "ListModelPackages": registry.list,
+        "UpdateModelPackage": registry.update,
+        "DeleteModelPackage": registry.delete,
+    }
+
+
+def _pipeline_operations(pipelines: Pipelines) -> dict[str, Handler]:
+    return {
+        "CreatePipeline": pipelines.create,
+        "UpdatePipeline": pipelines.update,
+        "DescribePipeline": pipelines.describe,
+        "DescribePipelineDefinitionForExecution": pipelines.describe_definition,
+        "DeletePipeline": pipelines.delete,
+        "ListPipelines": pipelines.list,
+        "StartPipelineExecution": pipelines.start,
+        "DescribePipelineExecution": pipelines.describe_execution,
+        "ListPipelineExecutions": pipelines.list_executions,
+        "ListPipelineExecutionSteps": pipelines.list_steps,
+        "ListPipelineParametersForExecution": pipelines.list_parameters,
+        "StopPipelineExecution": pipelines.stop,
+        "RetryPipelineExecution": pipelines.retry,
+        "UpdatePipelineExecution": pipelines.update_execution,
+    }

@@ -1,0 +1,198 @@
+"""The ASGI application: HTTP in, the dispatcher's answers out, and the life of everything behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from starlette.applications import Starlette
+from starlette.requests import Request as StarletteRequest
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from localcloud import routing, services
+from localcloud.clock import Clock, SystemClock
+from localcloud.context import Context
+from localcloud.dispatch import Dispatcher
+from localcloud.leaf import Leaf
+from localcloud.protocols import models
+from localcloud.protocols.http import HttpRequest, HttpResponse
+from localcloud.service import Service
+from localcloud.store import Store
+
+ACCOUNT_ID = "123456789012"
+STATUS_PATH = "/_localcloud/status"
+_OWN_PREFIX = b"/_localcloud/"
+_HANDLER_THREADS = 48
+
+
+def default_region() -> str:
+    """AWS_DEFAULT_REGION, or eu-west-1."""
+    return os.environ.get("AWS_DEFAULT_REGION") or "eu-west-1"
+
+
+def build(
+    state_dir: Path,
+    port: int,
+    clock: Clock | None = None,
+    *,
+    temporary: bool = False,
+    create_services: Callable[[Context], Sequence[Service]] = services.create,
+) -> Application:
+    """The application over a state folder, which the caller has made sure is nobody else's.
+
+    port: the one at which it will be reached, in jobs' AWS_ENDPOINT_URL and in the check of the Host header.
+    temporary: the folder will be removed, so that no journal of the leaf is kept.
+    """
+    state_dir.mkdir(parents=True, exist_ok=True)
+    clock = clock or SystemClock()
+    region = default_region()
+    leaf = Leaf(None if temporary else state_dir / "leaf", region=region, account_id=ACCOUNT_ID, clock=clock)
+    context = Context(
+        store=Store(state_dir / "localcloud.sqlite"),
+        leaf=leaf,
+        clock=clock,
+        state_dir=state_dir,
+        region=region,
+        account_id=ACCOUNT_ID,
+        endpoint_url=f"http://127.0.0.1:{port}",
+    )
+    return Application(context, create_services(context), port=port, temporary=temporary)
+
+
+class Application:
+    """An ASGI application. The server's lifespan events start and stop the services."""
+
+    def __init__(self, context: Context, implemented: Sequence[Service], *, port: int, temporary: bool) -> None:
+        self.context = context
+        self._implemented = implemented
+        self._dispatcher = Dispatcher(context, implemented)
+        self._port = port
+        self._temporary = temporary
+        self._started_at = time.monotonic()
+        # An executor of its own: the default one is smaller than a handful of busy clients.
+        self._threads = ThreadPoolExecutor(_HANDLER_THREADS, thread_name_prefix="request")
+        self._own = Starlette(routes=[Route(STATUS_PATH, self._status)], lifespan=self._lifespan)
+
+    def start(self) -> None:
+        """Take up the state. The leaf, and what else makes only the first call slow, follows on threads of its own."""
+        self.context.leaf.start()
+        for service in self._implemented:
+            service.start()
+        names = [service.name for service in self._implemented]
+        threading.Thread(target=_warm_models, args=(names,), name="warm-models", daemon=True).start()
+
+    def stop(self) -> None:
+        """End the services' work and close the state. Takes no more requests."""
+        for service in reversed(self._implemented):
+            service.stop()
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        self.context.leaf.close()
+        self.context.store.close()
+
+    def status(self) -> dict[str, Any]:
+        """What `localcloud status` shows."""
+        return {
+            "pid": os.getpid(),
+            "port": self._port,
+            "state": str(self.context.state_dir),
+            "temporary": self._temporary,
+            "uptime_seconds": round(time.monotonic() - self._started_at, 3),
+            "region": self.context.region,
+            "account_id": self.context.account_id,
+            "services": {service.name: sorted(service.operations) for service in self._implemented},
+            "leaf": {"services": list(services.LEAF), **self.context.leaf.status()},
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._own(scope, receive, send)
+            return
+        http = _from_scope(scope)
+        try:
+            routing.check_host(http, self._port)
+        except routing.HostRefused as error:
+            await PlainTextResponse(f"localcloud: {error}\n", 403)(scope, receive, send)
+            return
+        if _raw_path(scope).startswith(_OWN_PREFIX):
+            await self._own(scope, receive, send)
+            return
+        body = await _read_body(receive)
+        if body is None:
+            return
+        request = HttpRequest(http.method, http.path, http.query, http.headers, body)
+        answer = await asyncio.get_running_loop().run_in_executor(self._threads, self._dispatcher.handle, request)
+        await _send(answer, http.method, send)
+
+    async def _status(self, request: StarletteRequest) -> Response:
+        return JSONResponse(self.status())
+
+    @asynccontextmanager
+    async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        await asyncio.to_thread(self.start)
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(self.stop)
+
+
+def _warm_models(names: Sequence[str]) -> None:
+    """Load the models of the services that are implemented: SageMaker's alone is 2 MB of JSON."""
+    for name in names:
+        model = models.service_model(name)
+        if models.default_protocol(name) == models.REST_JSON:
+            models.routes(name)
+        else:
+            for operation in model.operation_names:
+                model.operation_model(operation)
+
+
+def _raw_path(scope: Scope) -> bytes:
+    raw: bytes | None = scope.get("raw_path")
+    return raw if raw is not None else quote(scope["path"]).encode()
+
+
+def _from_scope(scope: Scope) -> HttpRequest:
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in scope["headers"]:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        headers[name] = f"{headers[name]},{value}" if name in headers else value
+    return HttpRequest(
+        scope["method"], _raw_path(scope).decode("latin-1"), scope["query_string"].decode("latin-1"), headers
+    )
+
+
+async def _read_body(receive: Receive) -> bytes | None:
+    """The whole body; None if the client went away before its end."""
+    parts: list[bytes] = []
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        parts.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+async def _send(answer: HttpResponse, method: str, send: Send) -> None:
+    headers = [
+        (name.lower().encode("latin-1"), value.encode("latin-1", errors="replace"))
+        for name, value in answer.headers
+        if name.lower() not in ("content-length", "connection", "transfer-encoding")
+    ]
+    # The length of an answer to HEAD is that of the body which GET would have.
+    length = answer.header("content-length") if method == "HEAD" else None
+    if answer.status not in (204, 304):
+        headers.append((b"content-length", (length or str(len(answer.body))).encode()))
+    body = b"" if method == "HEAD" or answer.status in (204, 304) else answer.body
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

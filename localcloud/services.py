@@ -1,0 +1,46 @@
+"""Which AWS services localcloud owns, and what implements them: the one list."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from localcloud.context import Context
+from localcloud.leaf import SERVICES
+from localcloud.service import Service
+
+LEAF = SERVICES
+"""What moto stores, by botocore name."""
+
+OWNED = (
+    "sagemaker",
+    "sagemaker-runtime",
+    "sagemaker-featurestore-runtime",
+    "events",
+    "scheduler",
+    "lambda",
+    "cloudwatch",
+    "apigateway",
+    "codepipeline",
+    "codebuild",
+    "codecommit",
+    "cloudformation",
+    "athena",
+    "application-autoscaling",
+)
+"""By botocore name. None of these ever reaches moto: what is not implemented here answers UnknownOperationException."""
+
+SIGNING_NAMES: Mapping[str, tuple[str, ...]] = {
+    **{name: (name,) for name in (*OWNED, *LEAF)},
+    "sagemaker": ("sagemaker", "sagemaker-runtime", "sagemaker-featurestore-runtime"),
+    "monitoring": ("cloudwatch",),
+}
+"""The services behind the name in a signature's credential scope. Where there are several, the request's own
+address tells them apart."""
+
+
+def create(context: Context) -> Sequence[Service]:
+    """The services that are implemented so far, in the order in which they are started."""
+    # Imported here because the list above is wanted by readers that need no service, among them the command line.
+    from localcloud.sagemaker.service import SageMaker
+
+    return [SageMaker(context)]
