@@ -1,0 +1,1 @@
+"""What SageMaker runs, declared: configuration, names, definitions, and the command line. No ML code."""

@@ -1,0 +1,57 @@
+"""`mlops logs`"""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+import typer
+
+from pipelines import executions
+from pipelines.cli import select
+from pipelines.cli.context import Context
+from pipelines.cli.options import ExecutionOption, PipelineOption, WorkloadOption
+from pipelines.errors import UsageError
+from pipelines.session import client
+
+_FINISHED = {"Completed", "Failed", "Stopped"}
+
+
+def command(
+    name: Annotated[
+        str, typer.Argument(metavar="STEP|JOB", help="A step of the last execution, or a job by its name.")
+    ],
+    workload: WorkloadOption = None,
+    pipeline: PipelineOption = None,
+    execution: ExecutionOption = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job ends.")] = False,
+) -> None:
+    """Print what the job of a step wrote."""
+    context = Context.here()
+    sagemaker = client(context.session, "sagemaker")
+    job = _job(context, sagemaker, name, workload, pipeline, execution)
+    follower = executions.LogFollower(client(context.session, "logs"), job)
+    while True:
+        done = not follow or executions.job_status(sagemaker, job) in _FINISHED
+        for line in follower.new_lines():
+            typer.echo(line)
+        if done:
+            return
+        time.sleep(0.3)
+
+
+def _job(
+    context: Context, sagemaker: Any, name: str, workload: str | None, pipeline: str | None, execution: str | None
+) -> tuple[str, str]:
+    """The job that a step or a job's name means; a step goes before."""
+    workload, kind = select.pipeline(workload, pipeline)
+    problem: UsageError
+    try:
+        found = select.execution_of(context, sagemaker, workload, kind, execution)
+        return select.job_of(sagemaker, found, select.step_of(found, name))
+    except UsageError as error:
+        problem = error
+    for job_kind in ("ProcessingJob", "TrainingJob"):
+        if executions.job_status(sagemaker, (job_kind, name)) is not None:
+            return job_kind, name
+    raise problem

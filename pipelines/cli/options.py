@@ -1,0 +1,18 @@
+"""Arguments and options that several verbs have, each with the one line that its `--help` shows."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+WorkloadArgument = Annotated[str | None, typer.Argument(help="e.g. `cardholders`; may be left away when there is one")]
+PipelineArgument = Annotated[str | None, typer.Argument(help="`build` (when left away), `deploy` or `monitor`")]
+WorkloadOption = Annotated[str | None, typer.Option("--workload", help="May be left away when there is one.")]
+PipelineOption = Annotated[str | None, typer.Option("--pipeline", help="`build` when left away.")]
+ExecutionOption = Annotated[str | None, typer.Option("--execution", help="Id or ARN; the last one when left away.")]
+# of `approve` and `reject`
+VersionArgument = Annotated[str, typer.Argument(help="A version's number, or `latest`.")]
+WhyOption = Annotated[str, typer.Option("--why", help="The reason; kept with the package.")]
+WhoOption = Annotated[str | None, typer.Option("--who", help="Who decides; the name that Git knows when left away.")]
+DecisionJsonOption = Annotated[bool, typer.Option("--json", help="Print the outcome as JSON instead.")]

@@ -1,0 +1,208 @@
+"""`mlops run`"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from pipelines import definitions, deployment, executions, git, images, starter
+from pipelines import names as n
+from pipelines.cli import select, show
+from pipelines.cli.context import Context
+from pipelines.cli.options import PipelineArgument, WorkloadArgument
+from pipelines.errors import ServiceError, UsageError
+from pipelines.report.format import duration
+from pipelines.session import client
+
+
+def command(
+    workload: WorkloadArgument = None,
+    pipeline: PipelineArgument = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data", help="A file to run on. Without it: the data of the last execution, or the workload's own."
+        ),
+    ] = None,
+    evaluation_time: Annotated[
+        str | None,
+        typer.Option(
+            "--evaluation-time", help="The moment the execution is about, ISO 8601. Without it: today, 00:00 UTC."
+        ),
+    ] = None,
+    param: Annotated[
+        list[str] | None, typer.Option("--param", metavar="NAME=VALUE", help="A parameter of this execution alone.")
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow the execution to its end.")] = True,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the execution as JSON; progress goes to stderr.")
+    ] = False,
+) -> int:
+    """Bring the working tree's image and pipeline into the account, start the pipeline, and follow it to its end.
+
+    What has not changed comes from the cache. Exit status 0 when the execution succeeded, 1 when it did not; Ctrl-C
+    leaves it running.
+    """
+    workload, kind = select.pipeline(workload, pipeline)
+    context = Context.here()
+    out = show.console(stderr=as_json)
+    moment = moment_of(evaluation_time, datetime.now(UTC))
+    overrides = parameters_of(param or [])
+    # Before the rest: a path that is wrong should change nothing in the account.
+    data_uri = _data(out, context, workload, kind, data, overrides)
+    bring(out, context, workload, kind)
+    arn = starter.start(
+        context.session,
+        context.names,
+        workload,
+        kind,
+        evaluation_time=moment,
+        git_commit=git.commit(context.root),
+        mlflow_tracking_uri=tracking_uri(),
+        input_data_uri=data_uri,
+        overrides=overrides,
+    )
+    sagemaker = client(context.session, "sagemaker")
+    out.print(
+        Text.assemble(
+            ("started ", "bright_black"), arn.rsplit("/", 1)[-1], (f"  as of {moment:%Y-%m-%d}", "bright_black")
+        )
+    )
+    if not wait:
+        execution = executions.read(sagemaker, arn)
+        if as_json:
+            typer.echo(json.dumps(show.execution_document(execution), indent=2))
+        else:
+            typer.echo("it runs; `mlops status` shows how far it is", err=True)
+        return 0
+    execution = watched(out, context, arn, workload, kind)
+    if as_json:
+        typer.echo(json.dumps(show.execution_document(execution), indent=2))
+    return 0 if execution.status == "Succeeded" else 1
+
+
+def bring(out: Console, context: Context, workload: str, kind: str) -> None:
+    """Register the working tree's image and make the account's pipeline that of the working tree."""
+    with _working(out, "rendering the definition"):
+        image, request = _tree(context, workload, kind)
+    with _working(out, "registering the image"):
+        registered = images.register(context.session, context.names, image)
+        became = deployment.upsert(context.session, request)
+    tag = registered.uri.rsplit(":", 1)[-1]
+    out.print(
+        Text(f"pipeline {request['PipelineName']} {became}, image {tag} {'new' if registered.new else 'unchanged'}"),
+        soft_wrap=True,
+    )
+
+
+def _tree(context: Context, workload: str, kind: str) -> tuple[images.Image, dict[str, Any]]:
+    """The working tree's image, and the request that makes the pipeline with this very image.
+
+    Both are read from files; an editor may save one between the two readings, and then they are read again.
+    """
+    for _ in range(5):
+        image = images.read(context.root, workload)
+        request = definitions.request(workload, kind, context.configuration, context.root)
+        if context.names.image_uri(workload, image.digest) in request["PipelineDefinition"]:
+            return image, request
+    raise ServiceError(f"the files of the image `{workload}` keep changing; run again when they have settled")
+
+
+def watched(out: Console, context: Context, arn: str, workload: str, kind: str) -> executions.Execution:
+    """Follow an execution to its end and tell how it ended; with its reasons when it failed."""
+    sagemaker = client(context.session, "sagemaker")
+    try:
+        execution = show.follow(out, sagemaker, executions.watch(sagemaker, arn, time.sleep, seconds_between=0.25))
+    except KeyboardInterrupt:
+        out.print()
+        out.print(
+            f"The execution goes on. `mlops status` shows how far it is; `mlops stop {workload} {kind}` stops it.",
+            soft_wrap=True,
+        )
+        raise
+    worked = [step for step in execution.steps if step.status not in {"Pending", "Skipped"}]
+    cached = sum(1 for step in worked if step.cached_from)
+    note = f", {cached} of {len(worked)} steps from the cache" if cached else ""
+    style = "bold green" if execution.status == "Succeeded" else "bold red"
+    out.print(Text.assemble((execution.status, style), f" in {duration(execution.seconds())}{note}"), soft_wrap=True)
+    if execution.status != "Succeeded":
+        show.describe_failures(out, execution, client(context.session, "logs"), workload, kind)
+    return execution
+
+
+def moment_of(text: str | None, now: datetime) -> datetime:
+    """The evaluation time that an option gives, aware; without it the day's beginning.
+
+    Not the very second: an execution that is started again on the same day is about the same moment, and what has not
+    changed since comes from the cache. Raises UsageError for what is no ISO 8601 time.
+    """
+    if text is None:
+        return now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"--evaluation-time is `{text}`, expected ISO 8601 such as 2014-07-01T00:00:00Z") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def parameters_of(pairs: list[str]) -> dict[str, str]:
+    """`["A=1", "B=x=y"]` as `{"A": "1", "B": "x=y"}`. Raises UsageError for a pair without a name or an equals sign."""
+    found: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not name or not equals:
+            raise UsageError(f"--param is `{pair}`, expected NAME=VALUE such as MinRocAuc=0.75")
+        found[name] = value
+    return found
+
+
+def tracking_uri() -> str:
+    """MLflow's address for the jobs, from MLFLOW_TRACKING_URI. Raises UsageError when it is not set."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if not uri:
+        raise UsageError(
+            "MLFLOW_TRACKING_URI is not set; `mlops up` sets it on this machine, on AWS it is the ARN of the managed "
+            "tracking server"
+        )
+    return uri
+
+
+def _data(
+    out: Console, context: Context, workload: str, kind: str, data: Path | None, overrides: dict[str, str]
+) -> str | None:
+    """Where the execution's data lies; None when the starter is to decide, or an override does."""
+    if n.INPUT_DATA_URI in overrides:
+        if data is not None:
+            raise UsageError(f"expected --data or --param {n.INPUT_DATA_URI}=…, not both")
+        return None
+    if data is not None:
+        return uploaded(out, context, workload, data)
+    sagemaker = client(context.session, "sagemaker")
+    last = executions.latest(sagemaker, context.names.pipeline(workload, kind))
+    if last is None:
+        return None
+    uri = executions.read(sagemaker, last).parameters.get(n.INPUT_DATA_URI)
+    if uri:
+        out.print(Text(f"data {uri}, as in the last execution", style="bright_black"), soft_wrap=True)
+    return uri
+
+
+def uploaded(out: Console, context: Context, workload: str, data: Path) -> str:
+    """Upload a data file, with progress; gives its folder's S3 URI."""
+    with _working(out, f"uploading {data.name}"):
+        uri = deployment.upload(context.session, context.names, workload, data)
+    out.print(Text(f"data {data} is {uri}", style="bright_black"), soft_wrap=True)
+    return uri
+
+
+def _working(out: Console, what: str) -> Any:
+    """Something that moves while work takes time; on a pipe, nothing."""
+    return out.status(what, spinner="dots")

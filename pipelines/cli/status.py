@@ -1,0 +1,106 @@
+"""`mlops status`"""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from pipelines import definitions, executions, registry
+from pipelines.cli import show
+from pipelines.cli.context import Context
+from pipelines.executions import Execution
+from pipelines.report.format import duration, moment
+from pipelines.session import client
+from pipelines.stack import answering
+
+_STYLES = {"Succeeded": "green", "Failed": "red", "Executing": "cyan", "Stopping": "cyan"}
+
+
+def command(
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON instead.")] = False,
+) -> None:
+    """Show the services, the last execution of each pipeline, and the model packages that wait for a decision."""
+    context = Context.here()
+    services = _services()
+    sagemaker = client(context.session, "sagemaker")
+    last: dict[str, Execution | None] = {}
+    waiting: dict[str, list[registry.Package]] = {}
+    for workload, kind in definitions.PIPELINES:
+        name = context.names.pipeline(workload, kind)
+        arn = executions.latest(sagemaker, name)
+        last[name] = None if arn is None else executions.read(sagemaker, arn)
+        if workload not in waiting:
+            known = registry.packages(sagemaker, context.names.package_group(workload))
+            waiting[workload] = [package for package in known if package.approval == registry.WAITING]
+    if as_json:
+        typer.echo(json.dumps(_document(services, last, waiting), indent=2))
+    else:
+        _print(services, last, waiting)
+
+
+def _services() -> dict[str, dict[str, Any]]:
+    """What answers for AWS and for MLflow, and whether it does."""
+    endpoint, mlflow = os.environ.get("AWS_ENDPOINT_URL"), os.environ.get("MLFLOW_TRACKING_URI", "")
+    found: dict[str, dict[str, Any]] = {"AWS": {"address": endpoint or "AWS itself", "answers": True}}
+    if endpoint:
+        status = answering(f"{endpoint}/_localcloud/status")
+        found["AWS"]["answers"] = isinstance(status, dict)
+        if isinstance(status, dict):
+            found["AWS"]["state"] = status.get("state")
+    if mlflow.startswith("http"):
+        found["MLflow"] = {"address": mlflow, "answers": answering(f"{mlflow}/health") is not None}
+    elif mlflow:
+        found["MLflow"] = {"address": mlflow, "answers": None}
+    return found
+
+
+def _print(
+    services: dict[str, dict[str, Any]], last: dict[str, Execution | None], waiting: dict[str, list[registry.Package]]
+) -> None:
+    out = show.console()
+    for name, service in services.items():
+        answers = service["answers"]
+        word = {True: Text("answers", "green"), False: Text("does not answer", "red"), None: Text("not asked")}[answers]
+        out.print(Text.assemble(f"{name:<8}", service["address"], "  ", word), soft_wrap=True)
+    out.print()
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bright_black")
+    for heading in ("pipeline", "last execution", "", "started", "took"):
+        table.add_column(heading, overflow="fold", no_wrap=heading != "pipeline")
+    for name, execution in last.items():
+        if execution is None:
+            table.add_row(name, Text("has not run yet", "bright_black"))
+            continue
+        now = datetime.now(UTC)
+        status = Text(execution.status, _STYLES.get(execution.status, ""))
+        table.add_row(name, execution.id, status, moment(execution.started), duration(execution.seconds(now)))
+    out.print(table)
+    for execution in last.values():
+        if execution is not None and not execution.finished:
+            out.print()
+            out.print(show.steps_table(execution, datetime.now(UTC)))
+        for step in execution.steps if execution is not None else ():
+            if step.status == "Failed":
+                out.print(Text(f"  {step.name}: {step.failure_reason or 'no reason was given'}", "red"), soft_wrap=True)
+    for workload, known in waiting.items():
+        if known:
+            versions = ", ".join(str(package.version) for package in reversed(known))
+            subject = f"version {versions} waits" if len(known) == 1 else f"versions {versions} wait"
+            out.print(f"\n{workload}: {subject} for a decision (`mlops models`, `mlops approve`)", soft_wrap=True)
+
+
+def _document(
+    services: dict[str, dict[str, Any]], last: dict[str, Execution | None], waiting: dict[str, list[registry.Package]]
+) -> dict[str, Any]:
+    return {
+        "services": services,
+        "pipelines": {
+            name: None if execution is None else show.execution_document(execution) for name, execution in last.items()
+        },
+        "waiting": {workload: [package.arn for package in known] for workload, known in waiting.items()},
+    }

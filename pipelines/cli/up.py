@@ -1,0 +1,83 @@
+"""`mlops up`"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from pipelines import images, provision, stack
+from pipelines.cli import environment, show
+from pipelines.cli.context import Context
+from pipelines.config import find_root, load, overrides_from
+from pipelines.errors import UsageError
+from pipelines.names import LocalPaths
+from pipelines.stack import DEFAULT_PORT, Stack
+
+
+def command(
+    port: Annotated[
+        int | None,
+        typer.Option(
+            "--port",
+            help=f"Of localcloud; MLflow takes the next one. {DEFAULT_PORT}, or the state's own.",
+            min=1024,
+            max=65534,
+        ),
+    ] = None,
+    state: Annotated[
+        Path | None, typer.Option("--state", help="The folder that keeps everything; `.mlops/state` when left away.")
+    ] = None,
+) -> None:
+    """Start localcloud and MLflow on this machine, and make what a pipeline needs there.
+
+    From then on every verb of this working copy speaks to them, until `mlops down`. What runs already is left alone.
+    """
+    paths = LocalPaths(find_root(Path.cwd()))
+    folder = (state or paths.state / "state").expanduser().resolve()
+    overrides = overrides_path(paths)
+    region = load(paths.root, overrides).names.region
+    recorded = Stack.recorded(folder, region)
+    servers = Stack(folder, port or (recorded.port if recorded else DEFAULT_PORT), region)
+    in_use = environment.state_in_use(paths)
+    if in_use is not None and in_use != folder and (other := Stack.recorded(in_use, region)) and other.running():
+        raise UsageError(
+            f"this working copy already uses the stack of `{in_use}` (port {other.port}); `mlops down` stops it"
+        )
+    out = show.console()
+    with stack.started(servers, lambda text: out.print(text)) as fresh:
+        with out.status(f"starting {' and '.join(sorted(fresh)) or 'nothing'}", spinner="dots"):
+            made = prepare(servers, paths, overrides)
+        environment.keep(paths, environment.variables(servers, overrides))
+    if not fresh:
+        out.print(f"already up, with its state in {show.short(folder)}", soft_wrap=True)
+    for what in made:
+        out.print(Text(f"made {what}", style="bright_black"), soft_wrap=True)
+    tell(out, servers)
+
+
+def prepare(servers: Stack, paths: LocalPaths, overrides: Path) -> list[str]:
+    """Wait until both servers answer, and make what is missing in the account; gives what was made."""
+    servers.wait(servers.localcloud)
+    environment.use(environment.variables(servers, overrides))
+    context = Context(paths.root)
+    made = provision.provision(context.session, context.configuration)
+    registered = images.register_all(context.session, context.names, context.root)
+    servers.wait(servers.mlflow)
+    return [*made, *(f"image {image.uri}" for image in registered if image.new)]
+
+
+def tell(out: Console, servers: Stack) -> None:
+    """Where things are."""
+    out.print(f"AWS     {servers.localcloud.url}  (localcloud)", soft_wrap=True)
+    out.print(f"MLflow  {servers.mlflow.url}", soft_wrap=True)
+    out.print(f"state   {show.short(servers.state)}  (logs in it: localcloud.log, mlflow.log)", soft_wrap=True)
+
+
+def overrides_path(paths: LocalPaths) -> Path:
+    """The overrides file of a laptop: the one that the environment names, else the project's own."""
+    return overrides_from(os.environ) or paths.local_overrides

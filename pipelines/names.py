@@ -1,0 +1,225 @@
+"""Every name, path, ARN and S3 key of a project, in one place.
+
+One `Names` is made from the project's name, its account and its region; nothing else in the repository puts such
+strings together. Every name carries the project's, so that two projects share an account without touching. No import
+but the standard library's: Lambda functions carry this file.
+
+What a project is called is limited by the strictest service that carries it (`PROJECT_PATTERN`): S3 and ECR allow lower
+case only, Parameter Store refuses paths that begin with `aws` or `ssm`, SageMaker ends project names at 32 characters.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+PROJECT_PATTERN = r"^(?!aws|ssm|xn--|sthree-|amzn-s3-demo-)[a-z](-?[a-z0-9])*$"
+PROJECT_LENGTH = 32
+WORKLOAD_PATTERN = r"^[a-z](-?[a-z0-9])*$"
+WORKLOAD_LENGTH = 16
+ACCOUNT_PATTERN = r"^[0-9]{12}$"
+REGION_PATTERN = r"^[a-z]{2,4}(-[a-z]+)+-[0-9]$"
+
+KINDS = ("build", "deploy", "monitor")
+STAGES = ("staging", "prod")
+
+# What the starter passes to every execution; all other parameters of a pipeline are runtime values in Parameter Store.
+INPUT_DATA_URI = "InputDataUri"
+EVALUATION_TIME = "EvaluationTime"
+GIT_COMMIT = "GitCommit"
+CHAMPION_MODEL_URI = "ChampionModelUri"
+MLFLOW_TRACKING_URI = "MlflowTrackingUri"
+REGISTERED_RUN_ID = "RegisteredRunId"
+EXECUTION_INPUTS = (
+    INPUT_DATA_URI,
+    EVALUATION_TIME,
+    GIT_COMMIT,
+    CHAMPION_MODEL_URI,
+    REGISTERED_RUN_ID,
+    MLFLOW_TRACKING_URI,
+)
+
+# A processing argument cannot be empty, so that the absence of a champion has a word; likewise that of a package.
+NO_CHAMPION = "none"
+NO_RUN = "none"
+# Where a model package's customer metadata names the MLflow run that its model comes from.
+RUN_ID_KEY = "mlflow_run_id"
+
+
+def partition(region: str) -> str:
+    """The ARN partition that a region belongs to: `aws`, `aws-cn`, `aws-us-gov` …"""
+    for prefix, name in (("cn-", "aws-cn"), ("us-gov-", "aws-us-gov"), ("eusc-", "aws-eusc")):
+        if region.startswith(prefix):
+            return name
+    return "aws"
+
+
+@dataclass(frozen=True)
+class Names:
+    """The names of one project in one account and region.
+
+    Raises ValueError when a part cannot be carried by the services' names.
+    """
+
+    project: str
+    account_id: str
+    region: str
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(PROJECT_PATTERN, self.project) or len(self.project) > PROJECT_LENGTH:
+            raise ValueError(
+                f"project name {self.project!r}: expected at most {PROJECT_LENGTH} lower-case letters, digits and "
+                "single hyphens, a letter first, not beginning with `aws` or `ssm`"
+            )
+        if not re.fullmatch(ACCOUNT_PATTERN, self.account_id):
+            raise ValueError(f"account id {self.account_id!r}: expected 12 digits")
+        if not re.fullmatch(REGION_PATTERN, self.region):
+            raise ValueError(f"region {self.region!r}: expected an AWS region such as eu-west-1")
+
+    # --- account-wide ---------------------------------------------------------------------------------------------
+
+    @property
+    def bucket(self) -> str:
+        return f"{self.project}-{self.account_id}-{self.region}"
+
+    @property
+    def role_name(self) -> str:
+        """The role that pipelines and their jobs run as."""
+        return f"{self.project}-execution"
+
+    @property
+    def role_arn(self) -> str:
+        return f"arn:{partition(self.region)}:iam::{self.account_id}:role/{self.role_name}"
+
+    # --- Parameter Store ------------------------------------------------------------------------------------------
+
+    def ssm_path(self, workload: str) -> str:
+        """The path below which a workload's runtime values lie, with its trailing slash: `/project/cardholders/`."""
+        return f"/{self.project}/{_workload(workload)}/"
+
+    def ssm_parameter(self, workload: str, name: str) -> str:
+        return self.ssm_path(workload) + name
+
+    # --- SageMaker ------------------------------------------------------------------------------------------------
+
+    def pipeline(self, workload: str, kind: str) -> str:
+        """The pipeline's name, e.g. `fraud-cardholders-build`."""
+        if kind not in KINDS:
+            raise ValueError(f"pipeline kind {kind!r}: expected one of {', '.join(KINDS)}")
+        return f"{self.project}-{_workload(workload)}-{kind}"
+
+    def pipeline_arn(self, workload: str, kind: str) -> str:
+        return self._sagemaker_arn(f"pipeline/{self.pipeline(workload, kind)}")
+
+    def package_group(self, workload: str) -> str:
+        return f"{self.project}-{_workload(workload)}"
+
+    def endpoint(self, workload: str, stage: str) -> str:
+        if stage not in STAGES:
+            raise ValueError(f"stage {stage!r}: expected one of {', '.join(STAGES)}")
+        return f"{self.project}-{_workload(workload)}-{stage}"
+
+    def _sagemaker_arn(self, resource: str) -> str:
+        return f"arn:{partition(self.region)}:sagemaker:{self.region}:{self.account_id}:{resource}"
+
+    # --- MLflow ---------------------------------------------------------------------------------------------------
+
+    def experiment(self, workload: str) -> str:
+        return f"{self.project}-{_workload(workload)}"
+
+    def mlflow_model(self, workload: str, part: str) -> str:
+        """The registered model of one part of a workload, e.g. `fraud-cardholders-clusters`."""
+        return f"{self.project}-{_workload(workload)}-{part}"
+
+    # --- images ---------------------------------------------------------------------------------------------------
+
+    def image_repository(self, workload: str) -> str:
+        """The ECR repository of a workload's image. A slash keeps a project's repositories together in the console."""
+        return f"{self.project}/{_workload(workload)}"
+
+    def image_tag(self, digest: str) -> str:
+        """The tag of the image with this content digest (64 hexadecimal characters): `sha-` and its first 32."""
+        if not re.fullmatch(r"[0-9a-f]{64}", digest):
+            raise ValueError(f"image digest {digest!r}: expected 64 hexadecimal characters")
+        return f"sha-{digest[:32]}"
+
+    def image_uri(self, workload: str, digest: str) -> str:
+        suffix = {"aws-cn": "amazonaws.com.cn", "aws-eusc": "amazonaws.eu"}.get(partition(self.region), "amazonaws.com")
+        registry = f"{self.account_id}.dkr.ecr.{self.region}.{suffix}"
+        return f"{registry}/{self.image_repository(workload)}:{self.image_tag(digest)}"
+
+    def image_layer_key(self, workload: str, digest: str) -> str:
+        return f"{_workload(workload)}/images/{self.image_tag(digest)}/layer.tar.gz"
+
+    # --- S3 -------------------------------------------------------------------------------------------------------
+
+    def data_prefix(self, workload: str) -> str:
+        """The S3 key prefix of a workload's input data."""
+        return f"{_workload(workload)}/data"
+
+    def uploads_prefix(self, workload: str) -> str:
+        """Where files that a person brings lie, each in a folder named by its content.
+
+        Apart from the workload's own data, of which every file is read.
+        """
+        return f"{_workload(workload)}/uploads"
+
+    def data_uri(self, workload: str) -> str:
+        return f"s3://{self.bucket}/{self.data_prefix(workload)}"
+
+    def outputs_uri(self, workload: str, kind: str) -> str:
+        """Where the executions of a pipeline write; each below its own id: `{this}/{execution id}/{step}/`."""
+        if kind not in KINDS:
+            raise ValueError(f"pipeline kind {kind!r}: expected one of {', '.join(KINDS)}")
+        return f"s3://{self.bucket}/{_workload(workload)}/{kind}"
+
+    def models_uri(self, workload: str) -> str:
+        """Where training jobs write their model.tar.gz; SageMaker adds `/{job name}/output/model.tar.gz`."""
+        return f"s3://{self.bucket}/{_workload(workload)}/models"
+
+
+@dataclass(frozen=True)
+class LocalPaths:
+    """The files of a working copy, from its root folder. None of them need exist."""
+
+    root: Path
+
+    @property
+    def configs(self) -> Path:
+        return self.root / "configs"
+
+    @property
+    def local_overrides(self) -> Path:
+        """What a laptop overrides; `mlops up` names it in MLOPS_OVERRIDES."""
+        return self.configs / "local.yml"
+
+    @property
+    def images(self) -> Path:
+        return self.root / "seed_code"
+
+    def dockerfile(self, workload: str) -> Path:
+        return self.images / _workload(workload) / "Dockerfile"
+
+    @property
+    def state(self) -> Path:
+        """The folder of everything that is made here and can be deleted; never committed."""
+        return self.root / ".mlops"
+
+    @property
+    def environment(self) -> Path:
+        """The variables of the running localcloud (dotenv), written by `mlops up`, removed by `mlops down`."""
+        return self.state / "env"
+
+    @property
+    def definitions_cache(self) -> Path:
+        return self.state / "cache" / "definitions"
+
+
+def _workload(workload: str) -> str:
+    if not re.fullmatch(WORKLOAD_PATTERN, workload) or len(workload) > WORKLOAD_LENGTH:
+        raise ValueError(
+            f"workload {workload!r}: expected at most {WORKLOAD_LENGTH} lower-case letters, digits and single hyphens, "
+            "a letter first"
+        )
+    return workload

@@ -1,0 +1,206 @@
+"""`run`, `step`, `logs`, `stop`, `status` and `report`: from the command line to what localcloud really does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.cli.run import moment_of, parameters_of
+from pipelines.errors import UsageError
+from tests.pipelines.small import Small, small
+
+__all__ = ["small"]
+Mlops = Callable[..., tuple[int, str, str]]
+PREPARE = """\
+import sys
+from pathlib import Path
+files = sorted(Path(sys.argv[0]).parents[0].glob("*.py"))
+print("arguments", len(sys.argv))
+print("prepared", flush=True)
+"""
+
+
+@pytest.fixture
+def brought(project: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A project with bucket, role and runtime values, and an address for MLflow where nobody listens."""
+    from pipelines import provision
+
+    provision.provision(project.session, project.configuration)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    return project
+
+
+def _program(root: Path, text: str) -> None:
+    """Give the copy's image a `seed_code.cardholders.prepare`."""
+    folder = root / "seed_code" / "cardholders"
+    (folder / "prepare.py").write_text(text)
+    (folder / "Dockerfile").write_text(
+        "FROM python:3.11-slim\nENV PYTHONPATH=/opt/program\n"
+        "COPY seed_code/cardholders/prepare.py /opt/program/seed_code/cardholders/prepare.py\n"
+    )
+
+
+def test_a_failed_run_tells_why_and_step_repairs_it(brought: Any, tmp_path: Path, mlops: Mlops) -> None:
+    data = tmp_path / "mine.csv"
+    data.write_text("a,b\n1,2\n")
+    _program(brought.root, "import sys\nprint('working')\nsys.exit('the third column is missing')\n")
+    status, out, _ = mlops(brought.root, "run", "cardholders", "build", "--data", str(data))
+    assert status == 1
+    assert "pipeline" in out
+    assert "created" in out
+    assert "✗ Prepare" in out
+    assert ["·", "Package", "skipped"] in [line.split() for line in out.splitlines()]
+    assert "Failed in" in out
+    assert "  the third column is missing" in out  # the end of the job's log
+    assert "  mlops step Prepare " in out
+
+    _program(brought.root, PREPARE)
+    status, out, err = mlops(brought.root, "step", "prepare")
+    assert (status, out.splitlines()[-1]) == (0, "prepared")
+    assert "Completed" in err
+    assert "/scratch/step-Prepare-" in err
+
+    _program(brought.root, "raise SystemExit(4)\n")
+    status, _, err = mlops(brought.root, "step", "Prepare")
+    assert status == 1
+    assert "Failed" in err
+
+
+def test_a_run_as_json_uses_the_data_of_the_last_one(brought: Any, tmp_path: Path, mlops: Mlops) -> None:
+    data = tmp_path / "mine.csv"
+    data.write_text("a,b\n1,2\n")
+    _program(brought.root, "raise SystemExit('no')\n")
+    status, out, err = mlops(brought.root, "run", "--json", "--data", str(data), "--evaluation-time", "2014-07-01")
+    first = json.loads(out)
+    assert status == 1
+    assert first["status"] == "Failed"
+    assert first["parameters"]["EvaluationTime"] == "2014-07-01T00:00:00Z"
+    assert first["parameters"]["InputDataUri"].startswith(f"s3://{brought.names.bucket}/cardholders/uploads/sha256-")
+    assert next(step for step in first["steps"] if step["name"] == "Prepare")["failure_reason"]
+    assert "✗ Prepare" in err
+
+    before = datetime.now(UTC)
+    status, out, _ = mlops(brought.root, "run", "--json", "--param", "MinRocAuc=0.123")
+    second = json.loads(out)
+    assert second["parameters"]["InputDataUri"] == first["parameters"]["InputDataUri"]
+    assert second["parameters"]["MinRocAuc"] == "0.123"
+    days = {f"{day:%Y-%m-%d}T00:00:00Z" for day in (before, datetime.now(UTC))}
+    assert second["parameters"]["EvaluationTime"] in days
+
+
+def test_a_path_that_is_wrong_changes_nothing_in_the_account(brought: Any, tmp_path: Path, mlops: Mlops) -> None:
+    _program(brought.root, PREPARE)
+    for wrong, said in ((tmp_path, "is a folder"), (tmp_path / "nope.csv", "cannot be read")):
+        status, out, err = mlops(brought.root, "run", "--data", str(wrong))
+        assert (status, out, said in err) == (2, "", True)
+    assert brought.session.client("sagemaker").list_pipelines()["PipelineSummaries"] == []
+
+
+def test_without_waiting_the_execution_is_only_started(brought: Any, mlops: Mlops) -> None:
+    _program(brought.root, PREPARE)
+    status, out, _ = mlops(brought.root, "run", "--no-wait", "--json", "--param", "InputDataUri=s3://nowhere/")
+    assert status == 0
+    assert json.loads(out)["arn"]
+    status, out, err = mlops(brought.root, "stop")
+    assert status == 0
+    assert "is being stopped" in out or "already" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("run", "nothing"), "there is no workload `nothing`"),
+        (("run", "cardholders", "biuld"), "did you mean `cardholders build`"),
+        (("run", "--data", "/no/such/file.csv"), "`/no/such/file.csv` cannot be read"),
+        (("run", "--data", "/"), "is a folder"),
+        (("run", "--param", "MinRocAuc"), "expected NAME=VALUE"),
+        (("run", "--param", "MinRocAcu=1", "--param", "InputDataUri=s3://x/"), "did you mean `MinRocAuc`"),
+        (("run", "--evaluation-time", "yesterday"), "expected ISO 8601"),
+        (("step", "Prepare"), "has not been run yet"),
+        (("logs", "Prepare"), "has not been run yet"),
+        (("report",), "has not been run yet"),
+        (("report", "--execution", "abcd"), "no execution `abcd`"),
+        (("stop",), "has not been run yet"),
+    ],
+)
+def test_mistakes_are_explained(brought: Any, mlops: Mlops, arguments: tuple[str, ...], said: str) -> None:
+    _program(brought.root, PREPARE)
+    status, _, err = mlops(brought.root, *arguments)
+    assert status in {1, 2}
+    assert said in err
+    assert "Traceback" not in err
+
+
+def test_a_run_without_mlflow_says_where_its_address_comes_from(
+    brought: Any, mlops: Mlops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    status, _, err = mlops(brought.root, "run", "--param", "InputDataUri=s3://x/")
+    assert status == 2
+    assert "MLFLOW_TRACKING_URI is not set; `mlops up` sets it" in err
+
+
+def test_an_execution_is_told_by_status_logs_and_report(small: Small, tmp_path: Path, mlops: Mlops) -> None:
+    root = small.project.root
+    done = small.run()
+    status, out, _ = mlops(root, "status", "--json")
+    told = json.loads(out)
+    assert status == 0
+    assert told["services"]["AWS"]["answers"] is True
+    assert told["pipelines"][small.name]["status"] == "Succeeded"
+    assert [step["name"] for step in told["pipelines"][small.name]["steps"]] == ["Work", "Gate", "After", "TooLow"]
+    assert told["waiting"] == {"cardholders": []}
+    status, out, _ = mlops(root, "status")
+    assert done.id in out
+    assert "Succeeded" in out
+
+    status, out, _ = mlops(root, "logs", "work")
+    assert (status, sorted(out.splitlines())) == (0, ["first line", "last line", "status 0"])
+    job = done.step("Work").job  # type: ignore[union-attr]
+    assert job is not None
+    assert mlops(root, "logs", job[1], "--follow")[1] == out
+    status, _, err = mlops(root, "logs", "Gate")
+    assert status == 2
+    assert "runs no job" in err
+    status, _, err = mlops(root, "logs", "Wrok")
+    assert "did you mean `Work`" in err
+
+    page = tmp_path / "deep" / "page.html"
+    status, out, _ = mlops(root, "report", "--out", str(page))
+    assert (status, out.strip()) == (0, str(page))
+    assert "Succeeded, without registering a model" in page.read_text()
+    status, out, _ = mlops(root, "report", "--execution", done.id)
+    assert Path(out.strip()).parent == root / ".mlops" / "reports"
+    status, _, err = mlops(root, "report", "--out", "/proc/nothing/page.html")
+    assert status == 2
+    assert "name another file with --out" in err
+
+
+def test_the_report_of_a_failure_has_its_log(small: Small, tmp_path: Path, mlops: Mlops) -> None:
+    small.run(Status="3")
+    page = tmp_path / "page.html"
+    mlops(small.project.root, "report", "--out", str(page))
+    text = page.read_text()
+    assert "Failed at Work" in text
+    assert "it ended with 3" in text
+    assert "last line" in text
+
+
+def test_the_moment_is_the_days_beginning_unless_given() -> None:
+    now = datetime(2026, 11, 22, 13, 14, 15, tzinfo=UTC)
+    assert moment_of(None, now) == datetime(2026, 11, 22, tzinfo=UTC)
+    assert moment_of("2014-07-01", now) == datetime(2014, 7, 1, tzinfo=UTC)
+    assert moment_of("2014-07-01T02:00:00+02:00", now) == datetime(2014, 7, 1, tzinfo=UTC)
+    with pytest.raises(UsageError, match="`soon`"):
+        moment_of("soon", now)
+
+
+def test_parameters_are_names_and_values() -> None:
+    assert parameters_of(["A=1", "B=x=y", "C="]) == {"A": "1", "B": "x=y", "C": ""}
+    with pytest.raises(UsageError, match="`=1`"):
+        parameters_of(["=1"])

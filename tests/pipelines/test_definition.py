@@ -1,0 +1,398 @@
+"""The definitions: golden text, what botocore and SageMaker accept, and that nothing but the configuration is in them.
+
+`pytest tests/pipelines/test_definition.py --regenerate` writes the golden definition anew; its change belongs to the
+commit.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+import pytest
+from botocore.validate import ParamValidator
+
+from pipelines import definitions, images, parameters
+from pipelines.config import Configuration, load
+from pipelines.definition_cache import ENTRIES_KEPT, DefinitionCache
+from pipelines.definition_diff import steps
+from pipelines.errors import UsageError
+from pipelines.names import EXECUTION_INPUTS, LocalPaths
+
+ROOT = Path(__file__).resolve().parents[2]
+GOLDEN = Path(__file__).parent / "golden" / "cardholders-build.json"
+DIGEST = "0" * 64
+
+
+@pytest.fixture(scope="module")
+def configuration() -> Configuration:
+    return load(ROOT, environ={})
+
+
+@pytest.fixture(scope="module")
+def text(configuration: Configuration) -> str:
+    """The definition for an image that stays the same while the workload is worked on."""
+    uri = configuration.names.image_uri("cardholders", DIGEST)
+    return definitions.render_for_image("cardholders", "build", configuration, uri)
+
+
+@pytest.fixture(scope="module")
+def definition(text: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def _walk(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    yield path, value
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _walk(inner, f"{path}.{key}")
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _walk(inner, f"{path}[{index}]")
+
+
+def _gets(value: Any) -> set[str]:
+    return {str(found["Get"]) for _, found in _walk(value) if isinstance(found, dict) and set(found) == {"Get"}}
+
+
+def _needs(step: dict[str, Any]) -> set[str]:
+    """The steps whose results a step uses."""
+    return {get.split(".")[1] for get in _gets(step["Arguments"]) if get.startswith("Steps.")}
+
+
+# --- the text ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_definition_is_the_golden_one(definition: dict[str, Any], regenerate: bool) -> None:
+    shown = json.dumps(definition, indent=1) + "\n"
+    if regenerate:
+        GOLDEN.write_text(shown)
+    assert shown == GOLDEN.read_text(), "if the change is meant: pytest tests/pipelines/test_definition.py --regenerate"
+
+
+_ELSEWHERE = """
+import sys
+tried = []
+def refuse(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.sendto"):
+        tried.append(event)  # the SDK passes over errors of some of its calls
+        raise RuntimeError("no connection while a definition is rendered")
+sys.addaudithook(refuse)
+from pathlib import Path
+from pipelines import config, definitions
+configuration = config.load(Path.cwd(), environ={})
+uri = configuration.names.image_uri("cardholders", "0" * 64)
+sys.stdout.write(definitions.render_for_image("cardholders", "build", configuration, uri))
+sys.stderr.write("".join(tried))
+"""
+
+
+def test_another_process_without_network_or_credentials_renders_the_same_bytes(text: str, tmp_path: Path) -> None:
+    defaults = tmp_path / "sagemaker" / "config.yaml"  # what a host's administrator may have put there
+    defaults.parent.mkdir()
+    defaults.write_text(
+        "SchemaVersion: '1.0'\nSageMaker: {TrainingJob: {RoleArn: 'arn:aws:iam::999999999999:role/other'}}\n"
+    )
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "XDG_CONFIG_HOME": str(tmp_path),
+        "XDG_CONFIG_DIRS": str(tmp_path),
+        "SAGEMAKER_USER_CONFIG_OVERRIDE": str(defaults),
+        "AWS_PROFILE": "does-not-exist",
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
+        "PYTHONHASHSEED": "42",
+        "PYTHONPATH": str(ROOT),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", _ELSEWHERE], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.stderr == ""
+    assert done.stdout == text
+
+
+def test_rendering_leaves_the_environment_as_it_was(configuration: Configuration) -> None:
+    before = dict(os.environ)
+    definitions.render_for_image(
+        "cardholders", "build", configuration, configuration.names.image_uri("cardholders", DIGEST)
+    )
+    assert dict(os.environ) == before
+
+
+# --- what AWS accepts -------------------------------------------------------------------------------------------------
+
+
+def _resolved(value: Any) -> Any:
+    """Arguments as they are when the step runs, with placeholders for what only then is known."""
+    if isinstance(value, dict):
+        if set(value) == {"Get"}:
+            return "s3://bucket/key" if value["Get"].startswith("Steps.") else "placeholder"
+        if set(value) == {"Std:Join"}:
+            return value["Std:Join"]["On"].join(str(_resolved(part)) for part in value["Std:Join"]["Values"])
+        if set(value) == {"Std:JsonGet"}:
+            return "0.5"
+        return {key: _resolved(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_resolved(inner) for inner in value]
+    return value
+
+
+_REQUESTS = {
+    "Processing": ("CreateProcessingJob", {"ProcessingJobName": "pipelines-abc-step"}),
+    "Training": ("CreateTrainingJob", {"TrainingJobName": "pipelines-abc-step"}),
+    "RegisterModel": ("CreateModelPackage", {}),
+}
+
+
+def test_botocore_accepts_the_arguments_of_every_step(definition: dict[str, Any]) -> None:
+    model = botocore.session.get_session().get_service_model("sagemaker")
+    checked = []
+    for name, step in steps(definition).items():
+        if step["Type"] not in _REQUESTS:
+            continue
+        operation, given = _REQUESTS[step["Type"]]
+        shape = model.operation_model(operation).input_shape
+        report = ParamValidator().validate({**_resolved(step["Arguments"]), **given}, shape)
+        assert report.generate_report() == "", name
+        checked.append(name)
+    assert set(checked) == {
+        "Prepare",
+        "TrainClusters",
+        "TrainPurchase",
+        "Package",
+        "Evaluate",
+        "Register",
+        "LinkMlflow",
+    }
+
+
+def test_every_instance_type_is_one_that_sagemaker_has(configuration: Configuration) -> None:
+    model = botocore.session.get_session().get_service_model("sagemaker")
+    jobs = set(model.shape_for("ProcessingInstanceType").enum) & set(model.shape_for("TrainingInstanceType").enum)
+    hosts = set(model.shape_for("ProductionVariantInstanceType").enum)
+    transforms = set(model.shape_for("TransformInstanceType").enum)
+    cardholders, stages = configuration.workloads.cardholders, configuration.stages
+    assert {job.instance_type for _, job in cardholders.steps} <= jobs
+    assert set(cardholders.serving.realtime_instance_types) <= hosts
+    assert set(cardholders.serving.transform_instance_types) <= transforms
+    assert {stages.staging.endpoint.instance_type, stages.prod.endpoint.instance_type} <= hosts
+
+
+def test_arguments_keep_within_sagemakers_limits(definition: dict[str, Any]) -> None:
+    for name, step in steps(definition).items():
+        specification = step["Arguments"].get("AppSpecification", {})
+        given = specification.get("ContainerArguments", [])
+        assert len(given) <= 100
+        for argument in given:
+            assert 0 < len(str(_resolved(argument))) <= 256, (name, argument)
+        for key, value in step["Arguments"].get("HyperParameters", {}).items():
+            assert not isinstance(value, int | float), f"{key}: hyperparameters are texts"
+        for key, value in step["Arguments"].get("CustomerMetadataProperties", {}).items():
+            assert re.fullmatch(r"[\w .:/=+@-]{1,128}", key)
+            assert re.fullmatch(r"[\w .:/=+@-]{1,256}", str(_resolved(value))), key
+    assert len(json.dumps(definition)) < 100_000
+
+
+# --- what it says -----------------------------------------------------------------------------------------------------
+
+
+def test_steps_depend_on_each_other_as_drawn(definition: dict[str, Any]) -> None:
+    needs = {name: _needs(step) for name, step in steps(definition).items()}
+    assert needs == {
+        "Prepare": set(),
+        "TrainClusters": {"Prepare"},
+        "TrainPurchase": {"Prepare"},
+        "Package": {"Prepare", "TrainClusters", "TrainPurchase"},
+        "Evaluate": {"Prepare", "Package"},
+        "QualityGate": {"Evaluate"},
+        "AlreadyRegistered": {"Evaluate"},
+        "Register": {"Evaluate", "Package"},
+        "LinkMlflow": {"Register", "Evaluate"},
+        "QualityTooLow": {"Evaluate"},
+    }
+    gate = steps(definition)["QualityGate"]["Arguments"]
+    assert gate["IfSteps"] == ["AlreadyRegistered"]
+    assert gate["ElseSteps"] == ["QualityTooLow"]
+    known = steps(definition)["AlreadyRegistered"]["Arguments"]
+    assert known["IfSteps"] == []
+    assert known["ElseSteps"] == ["Register", "LinkMlflow"]
+
+
+def test_every_get_refers_to_something_that_exists(definition: dict[str, Any]) -> None:
+    declared = {parameter["Name"] for parameter in definition["Parameters"]}
+    known = steps(definition)
+    for get in _gets(definition):
+        kind, name, *rest = get.split(".")
+        if kind == "Parameters":
+            assert name in declared
+        elif kind == "Steps":
+            if found := re.match(r"ProcessingOutputConfig\.Outputs\['(\w+)'\]", ".".join(rest)):
+                outputs = known[name]["Arguments"]["ProcessingOutputConfig"]["Outputs"]
+                assert found[1] in {output["OutputName"] for output in outputs}
+            elif rest[0] == "PropertyFiles":
+                assert rest[1] in {file["PropertyFileName"] for file in known[name]["PropertyFiles"]}
+        else:
+            assert kind == "Execution"
+
+
+def test_every_parameter_is_used_and_every_runtime_value_is_one(
+    definition: dict[str, Any], configuration: Configuration
+) -> None:
+    declared = {parameter["Name"]: parameter.get("DefaultValue") for parameter in definition["Parameters"]}
+    used = {get.split(".")[1] for get in _gets(definition["Steps"]) if get.startswith("Parameters.")}
+    assert used == set(declared)
+    runtime = parameters.defaults(configuration.workloads.cardholders.tunables)
+    assert {name: value for name, value in declared.items() if name not in EXECUTION_INPUTS} == runtime
+
+
+def test_what_differs_between_executions_reaches_no_cached_step_but_in_where_it_writes(
+    definition: dict[str, Any],
+) -> None:
+    cached = {name: step for name, step in steps(definition).items() if "CacheConfig" in step}
+    assert set(cached) == {"Prepare", "TrainClusters", "TrainPurchase", "Package", "Evaluate"}
+    for name, step in cached.items():
+        arguments = {key: value for key, value in step["Arguments"].items() if key != "ProcessingOutputConfig"}
+        assert not any(get.startswith("Execution.") for get in _gets(arguments)), name
+
+
+def test_outputs_lie_below_the_execution_and_the_step(definition: dict[str, Any], configuration: Configuration) -> None:
+    for name, step in steps(definition).items():
+        for output in step["Arguments"].get("ProcessingOutputConfig", {}).get("Outputs", []):
+            uri = output["S3Output"]["S3Uri"]["Std:Join"]
+            root = configuration.names.outputs_uri("cardholders", "build")
+            assert uri["Values"] == [root, {"Get": "Execution.PipelineExecutionId"}, name, output["OutputName"]]
+            assert output["S3Output"]["LocalPath"] == f"/opt/ml/processing/output/{output['OutputName']}"
+
+
+def test_every_step_runs_the_one_image_that_the_package_serves_with(
+    definition: dict[str, Any], configuration: Configuration
+) -> None:
+    uri = configuration.names.image_uri("cardholders", DIGEST)
+    found = [
+        value
+        for path, value in _walk(definition["Steps"])
+        if path.endswith((".ImageUri", ".TrainingImage", ".Image", ".image"))
+    ]
+    assert len(found) == 8
+    assert set(found) == {uri}
+
+
+def test_each_gate_compares_a_figure_with_a_runtime_value_and_the_failure_gives_both(
+    definition: dict[str, Any],
+) -> None:
+    known = steps(definition)
+    compared = {}
+    for condition in known["QualityGate"]["Arguments"]["Conditions"]:
+        figure = condition["LeftValue"]["Std:JsonGet"]["Path"]
+        compared[figure] = (condition["Type"], condition["RightValue"]["Get"])
+    assert compared == {
+        "metrics.roc_auc": ("GreaterThanOrEqualTo", "Parameters.MinRocAuc"),
+        "metrics.calibration_error": ("LessThanOrEqualTo", "Parameters.MaxCalibrationError"),
+        "metrics.silhouette": ("GreaterThanOrEqualTo", "Parameters.MinSilhouette"),
+        "champion_comparison.roc_auc_difference": ("GreaterThanOrEqualTo", "Parameters.MinChampionDifference"),
+    }
+    message = known["QualityTooLow"]["Arguments"]["ErrorMessage"]
+    given = {
+        value["Std:JsonGet"]["Path"]
+        for _, value in _walk(message)
+        if isinstance(value, dict) and "Std:JsonGet" in value
+    }
+    assert given == set(compared)
+    assert {limit for _, limit in compared.values()} <= _gets(message)
+
+
+def test_jobs_have_the_limits_and_retries_of_the_configuration(
+    definition: dict[str, Any], configuration: Configuration
+) -> None:
+    known, jobs = steps(definition), dict(configuration.workloads.cardholders.steps)
+    names = {"prepare": "Prepare", "train_clusters": "TrainClusters", "train_purchase": "TrainPurchase"}
+    names |= {"package": "Package", "evaluate": "Evaluate", "link_mlflow": "LinkMlflow"}
+    for field, job in jobs.items():
+        step = known[names[field]]
+        assert step["Arguments"]["StoppingCondition"]["MaxRuntimeInSeconds"] == job.max_runtime_seconds
+        retried = {kind for policy in step["RetryPolicies"] for kind in policy["ExceptionType"]}
+        assert {"Step.SERVICE_FAULT", "Step.THROTTLING", "SageMaker.CAPACITY_ERROR"} <= retried
+
+
+# --- rendering and its cache ------------------------------------------------------------------------------------------
+
+
+def _entries(root: Path) -> list[Path]:
+    return sorted(LocalPaths(root).definitions_cache.glob("*.json"))
+
+
+def test_a_definition_is_rendered_once_and_again_when_its_entry_is_damaged(copy: Path) -> None:
+    configuration = load(copy, environ={})
+    first = definitions.render("cardholders", "build", configuration, copy)
+    (entry,) = _entries(copy)
+    cache, planted = DefinitionCache(entry.parent), json.dumps({"planted": True})
+    cache.put(entry.stem, planted)
+    assert definitions.render("cardholders", "build", configuration, copy) == planted
+    entry.write_bytes(entry.read_bytes()[:-5])
+    assert definitions.render("cardholders", "build", configuration, copy) == first
+    assert cache.get(entry.stem) == first
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [b"", b"{", b"[]", b"null", b'{"sha256": "0", "definition": "{}"}', b'{"sha256": 1, "definition": 1}', b"\xff"],
+)
+def test_a_damaged_entry_is_none(tmp_path: Path, damage: bytes) -> None:
+    cache = DefinitionCache(tmp_path)
+    cache.put("key", "definition")
+    assert cache.get("key") == "definition"
+    (tmp_path / "key.json").write_bytes(damage)
+    assert cache.get("key") is None
+    assert cache.get("other") is None
+
+
+def test_the_cache_keeps_the_newest_entries(tmp_path: Path) -> None:
+    cache = DefinitionCache(tmp_path / "cache")
+    for number in range(ENTRIES_KEPT + 5):
+        cache.put(f"{number:03}", str(number))
+        os.utime(tmp_path / "cache" / f"{number:03}.json", ns=(number, number))
+    assert cache.get("000") is None
+    assert cache.get(f"{ENTRIES_KEPT + 4:03}") == str(ENTRIES_KEPT + 4)
+    assert len(list((tmp_path / "cache").iterdir())) == ENTRIES_KEPT
+
+
+def test_configuration_and_image_have_entries_of_their_own(copy: Path, tmp_path: Path) -> None:
+    laptop = tmp_path / "laptop.yml"
+    laptop.write_text("workloads: {cardholders: {tunables: {seed: 9}}}\n")
+    first = definitions.render("cardholders", "build", load(copy, environ={}), copy)
+    second = definitions.render("cardholders", "build", load(copy, laptop, {}), copy)
+    (copy / "seed_code" / "cardholders" / "program.py").write_text("print('changed')\n")
+    third = definitions.render("cardholders", "build", load(copy, environ={}), copy)
+    assert len({first, second, third}) == len(_entries(copy)) == 3
+    assert images.read(copy, "cardholders").digest[:32] in third
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(copy: Path) -> None:
+    LocalPaths(copy).state.write_text("a file where the folder would be")
+    assert definitions.render("cardholders", "build", load(copy, environ={}), copy).startswith("{")
+
+
+def test_a_pipeline_that_does_not_exist_is_refused_with_a_suggestion(copy: Path) -> None:
+    with pytest.raises(UsageError, match="did you mean `cardholders build`"):
+        definitions.render("cardholder", "build", load(copy, environ={}), copy)
+
+
+def test_the_verb_prints_the_definition_and_needs_no_account(
+    copy: Path, mlops: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in os.environ if name.startswith(("AWS_", "MLOPS_"))]:
+        monkeypatch.delenv(name)
+    status, out, err = mlops(copy, "definition", "cardholders", "build")
+    assert (status, err) == (0, "")
+    assert out.strip() == definitions.render("cardholders", "build", load(copy, environ={}), copy)
+    status, out, err = mlops(copy, "definition", "cardholders", "biuld")
+    assert (status, out) == (2, "")
+    assert "did you mean `cardholders build`" in err

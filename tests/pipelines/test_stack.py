@@ -1,0 +1,188 @@
+"""The two servers: started, found again, stopped; and what happens when one cannot start."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pipelines import stack
+from pipelines.stack import Server, Stack, StackError, answering
+
+REGION = "eu-west-1"
+
+
+def free_port() -> int:
+    """A port that is free together with the one after it."""
+    while True:
+        with socket.socket() as one, socket.socket() as other:
+            one.bind(("127.0.0.1", 0))
+            port = int(one.getsockname()[1])
+            try:
+                other.bind(("127.0.0.1", port + 1))
+            except (OSError, OverflowError):
+                continue
+            return port
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A port that someone else listens at."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield int(listener.getsockname()[1])
+
+
+@pytest.fixture
+def servers(tmp_path: Path) -> Iterator[Stack]:
+    """A stack of its own that is stopped at the end, whatever happens."""
+    made = Stack(tmp_path / "state", free_port(), REGION)
+    yield made
+    made.stop()
+
+
+def _processes(servers: Stack) -> list[psutil.Process]:
+    document = json.loads((servers.state / "stack.json").read_text())
+    return [psutil.Process(process["pid"]) for process in document["processes"].values()]
+
+
+def test_its_whole_life(servers: Stack) -> None:
+    """Started, answering, found by another, left alone when it runs, healed when one server dies, and stopped."""
+    assert servers.start() == {"localcloud", "MLflow"}
+    for server in servers.servers:
+        servers.wait(server)
+    assert answering(f"{servers.localcloud.url}/_localcloud/status")["port"] == servers.port
+    assert answering(f"{servers.mlflow.url}/api/2.0/mlflow/experiments/search?max_results=1")["experiments"]
+    assert (servers.state / "mlflow" / "mlflow.db").is_file()
+
+    found = Stack.recorded(servers.state, REGION)
+    assert found == servers
+    assert found.running() == {"localcloud", "MLflow"}
+    assert found.start() == set()
+    with pytest.raises(StackError, match=f"already runs, at port {servers.port}"):
+        replace(servers, port=servers.port + 100).start()
+
+    processes = _processes(servers)
+    processes[1].kill()
+    processes[1].wait(20)
+    assert found.running() == {"localcloud"}
+    assert found.start() == {"MLflow"}
+
+    processes = [*_processes(servers), *(child for process in _processes(servers) for child in process.children())]
+    assert servers.stop() == {"localcloud", "MLflow"}
+    assert not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes)
+    assert servers.stop() == set()
+    assert answering(f"{servers.localcloud.url}/_localcloud/status") is None
+    assert (servers.state / "mlflow" / "mlflow.db").is_file()  # the state stays
+
+
+@pytest.mark.parametrize(("offset", "name"), [(0, "localcloud"), (-1, "MLflow")])
+def test_a_port_that_is_taken_is_named_with_the_option(tmp_path: Path, taken: int, offset: int, name: str) -> None:
+    servers = Stack(tmp_path / "state", taken + offset, REGION)
+    with pytest.raises(StackError) as caught:
+        servers.start()
+    assert f"port {taken} for {name} is in use by something else" in str(caught.value)
+    assert f"--port {taken + offset + 100}" in str(caught.value)
+    assert servers.running() == set()
+
+
+class _Broken(Stack):
+    """A stack whose localcloud ends at once, and whose MLflow only waits."""
+
+    @property
+    def localcloud(self) -> Server:
+        return replace(super().localcloud, command=(sys.executable, "-c", "raise SystemExit('the disk is full')"))
+
+    @property
+    def mlflow(self) -> Server:
+        return replace(super().mlflow, command=(sys.executable, "-c", "import time; time.sleep(600)"))
+
+
+def test_when_a_server_dies_at_its_start_its_log_is_shown_and_the_other_stopped(tmp_path: Path) -> None:
+    broken = _Broken(tmp_path / "state", free_port(), REGION)
+    said: list[str] = []
+
+    def start() -> None:
+        with stack.started(broken, said.append) as fresh:
+            assert fresh == {"localcloud", "MLflow"}
+            broken.wait(broken.localcloud)
+
+    with pytest.raises(StackError, match="localcloud ended while it started") as caught:
+        start()
+    assert "the disk is full" in str(caught.value)
+    assert str(broken.localcloud.log) in str(caught.value)
+    assert said == ["stopping what was started"]
+    assert broken.running() == set()
+
+
+def test_a_server_that_never_answers_is_given_up(tmp_path: Path) -> None:
+    broken = _Broken(tmp_path / "state", free_port(), REGION)
+    try:
+        broken.start()
+        with pytest.raises(StackError, match=r"MLflow \(pid \d+\) does not answer at http://127.0.0.1:\d+ after 0 s"):
+            broken.wait(broken.mlflow, timeout_seconds=0)
+    finally:
+        broken.stop()
+
+
+def test_what_ran_before_is_left_running_when_the_block_fails(tmp_path: Path) -> None:
+    broken = _Broken(tmp_path / "state", free_port(), REGION)
+
+    def use() -> None:
+        with stack.started(replace(broken), lambda _: None):
+            raise KeyboardInterrupt
+
+    waiting = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    try:
+        born = psutil.Process(waiting.pid).create_time()
+        known = {"pid": waiting.pid, "created": born}
+        broken.state.mkdir()
+        document = {"port": broken.port, "processes": {"localcloud": known, "MLflow": known}}
+        (broken.state / "stack.json").write_text(json.dumps(document))
+        with pytest.raises(KeyboardInterrupt):
+            use()
+        assert waiting.poll() is None
+    finally:
+        waiting.kill()
+        waiting.wait()
+
+
+def test_a_process_that_got_the_number_of_ours_is_not_taken_for_it(tmp_path: Path) -> None:
+    servers = Stack(tmp_path, 4610, REGION)
+    known = {"pid": os.getpid(), "created": psutil.Process().create_time() - 3600}
+    (tmp_path / "stack.json").write_text(json.dumps({"port": 4610, "processes": {"MLflow": known}}))
+    assert servers.running() == set()
+    assert servers.stop() == set()
+
+
+def test_the_servers_get_nothing_of_the_callers_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Telling(_Broken):
+        @property
+        def localcloud(self) -> Server:
+            code = "import os; print(sorted(n for n in os.environ if n.startswith(('AWS_', 'MLFLOW_', 'MLOPS_'))))"
+            return replace(super().localcloud, command=(sys.executable, "-c", code))
+
+    for name in ("AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_ENDPOINT_URL", "MLFLOW_TRACKING_URI", "MLOPS_STATE"):
+        monkeypatch.setenv(name, "mine")
+    telling = Telling(tmp_path / "state", free_port(), REGION)
+    try:
+        telling.start()
+        with pytest.raises(StackError, match=r"\['AWS_DEFAULT_REGION'\]"):
+            telling.wait(telling.localcloud)
+    finally:
+        telling.stop()
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null"])
+def test_a_damaged_record_is_no_stack(tmp_path: Path, content: str) -> None:
+    (tmp_path / "stack.json").write_text(content)
+    assert Stack.recorded(tmp_path, REGION) is None
