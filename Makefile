@@ -24,7 +24,7 @@ BASE = .venv/.installed
 LINT = .venvs/lint/.installed
 BENCH = .venvs/bench/.installed
 
-.PHONY: help setup demo test test-images lint bench lock clean
+.PHONY: help setup demo test test-slow lint bench lock clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,8 +39,8 @@ test: $(BASE) ## The tests (no network, no AWS account, no Docker)
 	tests/install-browser
 	.venv/bin/python -m pytest -n auto
 
-test-images: $(BASE) ## Build each image's environment from its own requirements and run its contract in it (slow)
-	.venv/bin/python -m pytest -m image
+test-slow: $(BASE) ## The tests that take minutes: two demos at once; each image in an environment of its own requirements
+	.venv/bin/python -m pytest -m "slow or image"
 
 lint: $(BASE) $(LINT) ## ruff, mypy, import-linter
 	.venvs/lint/bin/ruff check .

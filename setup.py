@@ -48,13 +48,15 @@ setup(
         "boto3==1.43.117",
         "dockerfile-parse==2.0.1",
         "jinja2",
-        "matplotlib",
+        "psutil",
         "pydantic==2.14.3",
+        "python-dotenv",
         "pyyaml",
         "rich",
         "setuptools",
         "typer",
     ],
+    package_data={"pipelines.report": ["*.css", "*.j2"]},
     extras_require={**EXTRAS, "all": sorted({need for needs in EXTRAS.values() for need in needs})},
     entry_points={
         "console_scripts": [

@@ -86,9 +86,9 @@ def main() -> None:
         for _ in range(rounds):
             wall, _, output = watched([str(MLOPS), "run", "cardholders", "build", "--json"], plain)
             again.append(wall)
-            steps = {step["name"]: step["cache_hit"] for step in json.loads(output)["steps"]}
+            steps = {step["name"]: step["cached_from"] is not None for step in json.loads(output)["steps"]}
     finally:
-        subprocess.run([str(MLOPS), "down", "--port", str(PORT)], cwd=ROOT, env=plain, check=True)
+        subprocess.run([str(MLOPS), "down", "--state", str(STATE)], cwd=ROOT, env=plain, check=True)
         if before is not None:
             env_file.write_bytes(before)
     result = {

@@ -178,9 +178,14 @@ def main() -> None:
     with contextlib.ExitStack() as stack:
         box = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="overhead-")))
         environment = kept | {
-            "HOME": str(box), "USERNAME": "bench", "ZENML_ANALYTICS_OPT_IN": "false",
-            "ZENML_CONFIG_PATH": str(box / "zen"), "ZENML_LOGGING_VERBOSITY": "ERROR", "DVC_NO_ANALYTICS": "1", "PATH": f"{PEERS}:{kept['PATH']}",
-        }  # fmt: skip
+            "HOME": str(box),
+            "PATH": f"{PEERS}:{kept['PATH']}",
+            "USERNAME": "bench",
+            "DVC_NO_ANALYTICS": "1",
+            "ZENML_ANALYTICS_OPT_IN": "false",
+            "ZENML_CONFIG_PATH": str(box / "zen"),
+            "ZENML_LOGGING_VERBOSITY": "ERROR",
+        }
         runners: dict[str, Runner] = {"localcloud": stack.enter_context(localcloud(box))}
         for peer in (dvc, metaflow, zenml):
             (box / peer.__name__).mkdir()
