@@ -98,7 +98,10 @@ def test_a_path_that_is_wrong_changes_nothing_in_the_account(brought: Any, tmp_p
     for wrong, said in ((tmp_path, "is a folder"), (tmp_path / "nope.csv", "cannot be read")):
         status, out, err = mlops(brought.root, "run", "--data", str(wrong))
         assert (status, out, said in err) == (2, "", True)
-    assert brought.session.client("sagemaker").list_pipelines()["PipelineSummaries"] == []
+    # Other tests' projects live in the same account.
+    ours = brought.configuration.names.pipeline("cardholders", "build")
+    found = brought.session.client("sagemaker").list_pipelines(PipelineNamePrefix=ours)
+    assert found["PipelineSummaries"] == []
 
 
 def test_without_waiting_the_execution_is_only_started(brought: Any, mlops: Mlops) -> None:
