@@ -16,8 +16,8 @@ endif
 ifdef PIP_EXTRA_INDEX_URL
 export UV_INDEX ?= $(PIP_EXTRA_INDEX_URL)
 endif
-# A virtual environment or PYTHONPATH of the caller's must not leak into ours.
-unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
+# What the caller set for its own Python must not leak into ours; without byte code every import takes twice as long.
+unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
 
 UV = .venv/bin/uv
 BASE = .venv/.installed
