@@ -1,4 +1,4 @@
-"""The project as an installable package: three console entry points' worth of code, and what each part needs.
+"""The project as an installable package: its two commands, and what each part needs.
 
 The versions here are what the code was written against; `requirements/*.txt` pin everything below them
 (`make lock`). An image never installs from here: its own `requirements.txt` says what it holds.
