@@ -7,8 +7,11 @@ PYTHON ?= python3.11
 PORT ?= 4610
 
 # uv does not read pip's settings: hand on the ones that a machine may carry in the environment.
+# PyTorch's build for CPUs comes from there too; elsewhere uv knows where it is (PyPI's brings several GB of CUDA).
 ifdef PIP_FIND_LINKS
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+else
+export UV_TORCH_BACKEND ?= cpu
 endif
 ifdef PIP_INDEX_URL
 export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
@@ -28,12 +31,12 @@ BENCH = .venvs/bench/.installed
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo "  Demo on your own card data: make demo DATA=file.csv.gz; beside another demo: make demo PORT=4710"
+	@echo "  Demo on your own data: make demo DATA=cards.csv.gz MINUTES=fees.csv; beside another demo: make demo PORT=4710"
 
 setup: $(BASE) ## Make the project's environment in .venv
 
-demo: $(BASE) ## Run the build pipeline on this machine, from data to a model waiting for approval
-	.venv/bin/mlops demo --port $(PORT) $(if $(DATA),--data "$(DATA)") $(if $(KEEP),--keep)
+demo: $(BASE) ## Run both build pipelines on this machine, from data to models waiting for approval
+	.venv/bin/mlops demo --port $(PORT) $(if $(DATA),--data "$(DATA)") $(if $(MINUTES),--minutes "$(MINUTES)") $(if $(KEEP),--keep)
 
 test: $(BASE) ## The tests (no network, no AWS account, no Docker)
 	tests/install-browser
@@ -48,15 +51,20 @@ lint: $(BASE) $(LINT) ## ruff, mypy, import-linter
 	.venvs/lint/bin/mypy --python-executable .venv/bin/python
 	.venvs/lint/bin/lint-imports
 
+# Accuracy wants data that is not ours to bring, and hours: its head says how it is run.
 bench: $(BASE) $(BENCH) ## Run every benchmark and keep its result in benchmarks/results
-	@set -e; for program in benchmarks/*.py; do echo "== $$program"; .venv/bin/python "$$program"; done
+	@set -e; for program in $(filter-out %/forecaster_accuracy.py,$(wildcard benchmarks/*.py)); do echo "== $$program"; .venv/bin/python "$$program"; done
 
+UPGRADE = --upgrade
+COMPILE = $(UV) pip compile -q $(UPGRADE) --python-version 3.11 --no-header --no-annotate --no-emit-index-url
 lock: $(UV) ## Pin again what setup.py and requirements/*.in ask for
-	$(UV) pip compile -q --upgrade --python-version 3.11 --no-header --no-annotate --no-emit-index-url --extra all setup.py -o requirements/base.txt
-	for tools in lint bench; do \
-	  $(UV) pip compile -q --upgrade --python-version 3.11 --no-header --no-annotate --no-emit-index-url requirements/$$tools.in -o requirements/$$tools.txt || exit 1; done
+	$(COMPILE) --extra all setup.py -o requirements/base.txt
+	for tools in lint bench; do $(COMPILE) requirements/$$tools.in -o requirements/$$tools.txt || exit 1; done
 	for image in seed_code/*/requirements.in; do \
-	  $(UV) pip compile -q --upgrade --python-version 3.11 --no-header --no-annotate --no-emit-index-url -c requirements/base.txt $$image -o $${image%.in}.txt || exit 1; done
+	  $(COMPILE) -c requirements/base.txt $$image -o $${image%.in}.txt || exit 1; done
+	# A pin names a version, not one machine's build of it.
+	sed -i.bak 's/^\(torch==[0-9.]*\)+cpu/\1/' requirements/*.txt seed_code/*/requirements.txt
+	rm -f requirements/*.bak seed_code/*/*.bak
 
 clean: ## Remove the environments and all local state
 	rm -rf .venv .venvs .mlops *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
