@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import gc
+import contextlib
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -37,8 +38,12 @@ def up(
     from localcloud.foreground import run
 
     run(port, state, on_ready=_say_ready)
-    # All is closed and removed. Taking the half million objects of moto and boto3 apart would take most of a second.
-    gc.freeze()
+    # All is closed and removed. Taking the half million objects of moto and boto3 apart would take most of a second,
+    # and DuckDB complains about every object of its own that is left when they are not.
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(0)
 
 
 def _say_ready(port: int, state: Path, temporary: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import random
 import sqlite3
 import uuid
 from collections.abc import Iterable, Mapping
@@ -39,32 +40,48 @@ class Dispatcher:
 
     def handle(self, http: HttpRequest) -> HttpResponse:
         """The answer, an error's included."""
-        request_id = str(uuid.uuid4())
-        target = Target(
-            "",
-            models.protocol_of(http) or (models.REST_XML if http.method in ("GET", "HEAD") else models.REST_JSON),
-            None,
-            None,
-        )
+        target = _unknown_target(http)
         try:
             target = routing.find_target(http)
+        except Exception as error:
+            return self._failed(error, target, http, _request_id())
+        return self._answer(target, http)
+
+    def handle_quick(self, http: HttpRequest) -> HttpResponse | None:
+        """The answer to a request of `services.QUICK`, on the event loop's thread; None for every other one."""
+        try:
+            target = routing.find_target(http)
+        except ServiceError:
+            return None
+        quick = services.QUICK.get(target.service)
+        if quick is None or target.service not in self._services or target.protocol != models.REST_JSON:
+            return None
+        found = models.match_route(target.service, http)
+        if found is None or found[0].operation not in quick:
+            return None
+        return self._answer(target, http)
+
+    def _answer(self, target: Target, http: HttpRequest) -> HttpResponse:
+        request_id = _request_id()
+        try:
             routing.check_access_key(target, self._context.leaf.issued)
             if target.service in services.LEAF:
                 return self._leaf(target, http)
             if target.service in services.OWNED:
                 return self._owned(target, http, request_id)
             raise ServiceError("UnknownOperationException", _unknown_service(target))
-        except ServiceError as error:
+        except Exception as error:
+            return self._failed(error, target, http, request_id)
+
+    def _failed(self, error: Exception, target: Target, http: HttpRequest, request_id: str) -> HttpResponse:
+        if isinstance(error, ServiceError):
             return _failed(error, target, http, request_id)
-        except LeafUnavailable as error:
+        if isinstance(error, LeafUnavailable):
             return _failed(ServiceError("ServiceUnavailable", str(error), 503), target, http, request_id)
-        except (OSError, sqlite3.OperationalError) as error:
-            if not _is_full(error):
-                return self._bug(error, target, http, request_id)
+        if isinstance(error, OSError | sqlite3.OperationalError) and _is_full(error):
             message = f"there is no room left in the state folder {self._context.state_dir}: {error}"
             return _failed(ServiceError("ServiceUnavailable", message, 503), target, http, request_id)
-        except Exception as error:
-            return self._bug(error, target, http, request_id)
+        return self._bug(error, target, http, request_id)
 
     def _bug(self, error: Exception, target: Target, http: HttpRequest, request_id: str) -> HttpResponse:
         _LOG.error(
@@ -110,6 +127,17 @@ class Dispatcher:
         )
 
 
+def _request_id() -> str:
+    # A name, no secret: the machine's own source of randomness is a system call away, with every request.
+    return str(uuid.UUID(int=random.getrandbits(128), version=4))
+
+
+def _unknown_target(http: HttpRequest) -> Target:
+    """Where an error goes of a request that does not say where it goes."""
+    guess = models.REST_XML if http.method in ("GET", "HEAD") else models.REST_JSON
+    return Target("", models.protocol_of(http) or guess, None, None)
+
+
 def _operation(model: ServiceModel, target: Target, http: HttpRequest) -> OperationModel:
     if target.protocol == models.REST_JSON:
         found = models.match_route(target.service, http)
@@ -140,7 +168,9 @@ def _unknown_service(target: Target) -> str:
 
 
 def _validation_code(model: ServiceModel) -> str:
-    """The query services, and those that were query services once, call it ValidationError."""
+    """ValidationError where the model has an error of that name, and of services that speak, or spoke, query."""
+    if model.shape_for_error_code("ValidationError") is not None:
+        return "ValidationError"
     protocols = model.metadata.get("protocols") or [model.metadata["protocol"]]
     return "ValidationError" if models.QUERY in protocols else "ValidationException"
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import uvicorn
 
-from localcloud import instance, server
+from localcloud import instance, quick, server, services
 from localcloud.errors import LocalcloudError
 
 # Clients keep connections for reuse. A server that closes an idle one just when a request is sent fails that request.
@@ -47,7 +47,8 @@ def run(port: int, state: Path | None, *, on_ready: Callable[[int, Path, bool], 
                 application,
                 lifespan="on",
                 loop="asyncio",
-                http="h11",
+                http=quick.protocol(application.quick, services.QUICK_BEGINS),
+                proxy_headers=False,
                 log_config=None,
                 log_level="warning",
                 access_log=False,

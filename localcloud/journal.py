@@ -10,14 +10,14 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote
 
 from localcloud.protocols.http import HttpRequest, HttpResponse
-from localcloud.store import claim_format
+from localcloud.store import claim_format, transaction
 
 LARGE_BODY_BYTES = 64 * 1024
 _FORMAT = 1
@@ -104,8 +104,18 @@ class Journal:
         """The number that the next recorded call gets. It is never given twice, whatever is dropped."""
         return int(self._connection.execute("SELECT next FROM counter").fetchone()[0])
 
-    def record(self, call: Call, response: HttpResponse) -> None:
-        """Commit a call that the leaf has carried out, and drop what it made useless."""
+    def record(self, changes: Sequence[tuple[Call, HttpResponse]]) -> None:
+        """Commit calls that the leaf has carried out, all or none, and drop what they made useless."""
+        useless: list[int] = []
+        with transaction(self._connection):
+            for call, response in changes:
+                useless += self._record(call, response)
+            self._connection.execute("UPDATE counter SET next = ?", (changes[-1][0].sequence + 1,))
+        for sequence in useless:
+            (self._bodies / str(sequence)).unlink(missing_ok=True)
+
+    def _record(self, call: Call, response: HttpResponse) -> list[int]:
+        """Add one call; gives the numbers of those that it made useless."""
         effect = _s3_effect(call.request, response) if call.service == "s3" else _Effect()
         body = call.request.body
         large = len(body) > LARGE_BODY_BYTES
@@ -113,18 +123,10 @@ class Journal:
         keep = not (effect.removes and compact)
         if large and keep:
             (self._bodies / str(call.sequence)).write_bytes(body)
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            useless = self._drop_useless(effect, compact)
-            if keep:
-                self._insert(call, effect, None if large else body)
-            self._connection.execute("UPDATE counter SET next = ?", (call.sequence + 1,))
-        except BaseException:
-            self._connection.execute("ROLLBACK")
-            raise
-        self._connection.execute("COMMIT")
-        for sequence in useless:
-            (self._bodies / str(sequence)).unlink(missing_ok=True)
+        useless = self._drop_useless(effect, compact)
+        if keep:
+            self._insert(call, effect, None if large else body)
+        return useless
 
     def calls(self) -> Iterator[Call]:
         """All calls, in the order in which they were made."""

@@ -133,6 +133,14 @@ class Application:
         answer = await asyncio.get_running_loop().run_in_executor(self._threads, self._dispatcher.handle, request)
         await _send(answer, http.method, send)
 
+    def quick(self, request: HttpRequest) -> HttpResponse | None:
+        """The answer to a request of `services.QUICK`, given at once; None for every other one."""
+        try:
+            routing.check_host(request, self._port)
+        except routing.HostRefused:
+            return None
+        return self._dispatcher.handle_quick(request)
+
     async def _status(self, request: StarletteRequest) -> Response:
         return JSONResponse(self.status())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from localcloud.context import Context
@@ -37,10 +38,25 @@ SIGNING_NAMES: Mapping[str, tuple[str, ...]] = {
 """The services behind the name in a signature's credential scope. Where there are several, the request's own
 address tells them apart."""
 
+QUICK: Mapping[str, frozenset[str]] = {
+    "sagemaker-featurestore-runtime": frozenset({"PutRecord", "GetRecord", "DeleteRecord"}),
+}
+"""Operations that take a fraction of a millisecond and wait for nothing, the leaf least of all. They are answered on
+the event loop's own thread (`localcloud.quick`): to hand one over to another thread costs more than the operation."""
+
+QUICK_BEGINS = re.compile(rb"(PUT|GET|DELETE) /FeatureGroup/")
+"""How such a request begins. No S3 request does: a bucket's name has no upper case."""
+
 
 def create(context: Context) -> Sequence[Service]:
     """The services that are implemented so far, in the order in which they are started."""
     # Imported here because the list above is wanted by readers that need no service, among them the command line.
+    from localcloud.athena.service import Athena
+    from localcloud.featurestore.runtime import FeatureStoreRuntime
+    from localcloud.featurestore.store import FeatureStore
     from localcloud.sagemaker.service import SageMaker
+    from localcloud.table_files import TableFiles
 
-    return [SageMaker(context)]
+    files = TableFiles(context.state_dir / "tables")
+    store = FeatureStore(context, files)
+    return [FeatureStoreRuntime(store), SageMaker(context, feature_store=store), Athena(context, store, files)]

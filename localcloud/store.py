@@ -64,19 +64,15 @@ class Store:
     def transaction(self) -> Iterator[None]:
         """All changes within, or none if an exception leaves the block. Other threads wait; nested ones join."""
         with self._lock:
-            if self._depth == 0:
-                self._connection.execute("BEGIN IMMEDIATE")
-            self._depth += 1
-            try:
+            if self._depth:
                 yield
-            except BaseException:
-                self._depth -= 1
-                if self._depth == 0:
-                    self._connection.execute("ROLLBACK")
-                raise
-            self._depth -= 1
-            if self._depth == 0:
-                self._connection.execute("COMMIT")
+                return
+            self._depth = 1
+            try:
+                with transaction(self._connection):
+                    yield
+            finally:
+                self._depth = 0
 
     def put(self, kind: str, key: str, document: Document, *, if_absent: bool = False) -> bool:
         """Write a document; True if it was written, False if `if_absent` and there was one already.
@@ -142,6 +138,23 @@ class Store:
             changed = function(document)
             self.put(kind, key, changed)
             return changed
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """A transaction of a connection: committed at the end, and undone if anything fails, be it the commit itself.
+
+    On a full disk it often is: a transaction that were left open would make every later one fail, too.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        # SQLite may have undone it by itself.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
 
 
 def claim_format(connection: sqlite3.Connection, version: int) -> None:

@@ -1,10 +1,11 @@
-"""What all tests share: a localcloud that really runs, hypothesis without a clock, and the option that renews golden
-files.
+"""What all tests share: a localcloud that really runs, hypothesis without a clock, service models that are read once,
+and the option that renews golden files.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import queue
 import re
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from botocore import loaders
 from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -37,6 +39,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture
 def regenerate(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--regenerate"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def service_models_read_once() -> Iterator[None]:
+    """botocore parses a service's model (2 MB for SageMaker) once for each session, and most tests make sessions."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("botocore.session.create_loader", functools.cache(loaders.create_loader))
+        yield
 
 
 @dataclass(frozen=True)
@@ -110,8 +120,13 @@ def _ready(process: subprocess.Popen[str]) -> str:
 @pytest.fixture
 def aws(localcloud: Localcloud, monkeypatch: pytest.MonkeyPatch) -> Localcloud:
     """The running localcloud, with this process's environment pointing at it for the length of a test."""
+    point_at(localcloud, monkeypatch)
+    return localcloud
+
+
+def point_at(localcloud: Localcloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make this process's environment that of someone who works with this localcloud and nothing else."""
     for name in [name for name in os.environ if name.startswith(("AWS_", "MLOPS_", "MLFLOW_"))]:
         monkeypatch.delenv(name)
     for name, value in localcloud.environment.items():
         monkeypatch.setenv(name, value)
-    return localcloud

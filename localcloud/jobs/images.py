@@ -83,6 +83,12 @@ class Image:
         return len(parts) > 2 and (self.root / parts[0] / parts[1]).is_dir() and not os.path.lexists(path)
 
 
+def registry_and_repository(uri: str) -> tuple[str, str]:
+    """The account and the repository of an image's URI; empty for a URI that is not of ECR."""
+    match = _URI.fullmatch(uri)
+    return (match["registry"], match["repository"]) if match else ("", "")
+
+
 class Images:
     """Finds images in ECR and keeps their extracted files in a folder, by digest. Safe to use from any thread.
 
@@ -138,8 +144,8 @@ class Images:
             if isinstance(error, ClientError) and error.response["Error"]["Code"] != "RepositoryNotFoundException":
                 raise
             raise ImageError(
-                f"the image {uri!r} does not exist: ECR has no repository {match['repository']!r}."
-                " Register the project's images with `mlops images`"
+                f"the image {uri!r} does not exist: ECR has no repository {match['repository']!r} (localcloud's ECR,"
+                " where the images of every account are looked for). Register the project's images with `mlops images`"
             ) from error
         if not answer.get("images"):
             raise ImageError(

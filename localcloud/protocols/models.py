@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from urllib.parse import parse_qsl
 
 from botocore.loaders import Loader
@@ -43,7 +44,7 @@ def protocol_of(request: HttpRequest) -> str | None:
         return JSON
     if request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
         return QUERY
-    if re.search(r"(^|&)Action=", request.query):
+    if request.query and re.search(r"(^|&)Action=", request.query):
         return QUERY
     return None
 
@@ -118,12 +119,18 @@ def _route(operation: OperationModel) -> Route:
     )
 
 
-def match_route(service: str, request: HttpRequest) -> tuple[Route, dict[str, str]] | None:
+def match_route(service: str, request: HttpRequest) -> tuple[Route, Mapping[str, str]] | None:
     """The REST operation of a service at a request's address, with the labels as they came (percent-encoded)."""
-    fields = dict(parse_qsl(request.query, keep_blank_values=True))
+    return _match_route(service, request.method, request.path, request.query)
+
+
+# One request asks several times, and the next one is often for the same address.
+@lru_cache(maxsize=1024)
+def _match_route(service: str, method: str, path: str, query: str) -> tuple[Route, Mapping[str, str]] | None:
+    fields = dict(parse_qsl(query, keep_blank_values=True))
     for route in routes(service):
-        if route.method != request.method or any(fields.get(name) != value for name, value in route.query):
+        if route.method != method or any(fields.get(name) != value for name, value in route.query):
             continue
-        if found := route.pattern.fullmatch(request.path):
+        if found := route.pattern.fullmatch(path):
             return route, dict(zip(route.labels, found.groups(), strict=True))
     return None

@@ -11,6 +11,7 @@ import binascii
 import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
@@ -24,6 +25,7 @@ from localcloud.protocols.http import HttpRequest
 
 # What a query request carries besides parameters: its own address and its authentication.
 _QUERY_ENVELOPE = frozenset({"Action", "Version"})
+_PLAIN = frozenset({"string", "integer", "long", "boolean"})
 _QUERY_AUTHENTICATION = ("X-Amz-", "AWSAccessKeyId", "Signature", "Timestamp", "SecurityToken")
 
 
@@ -96,17 +98,27 @@ def _json_value(value: Any, shape: Shape) -> Any:
 
 def _members(value: Mapping[str, Any], shape: StructureShape, convert: Callable[[Any, Shape], Any]) -> dict[str, Any]:
     """The members under their own names; null means absent, unknown ones stay for the validator to name."""
-    by_wire_name = {member.serialization.get("name", name): name for name, member in shape.members.items()}
+    by_wire_name = _by_wire_name(shape)
     members: dict[str, Any] = {}
     for wire_name, item in value.items():
         if item is None:
             continue
-        name = by_wire_name.get(wire_name)
-        if name is None:
+        known = by_wire_name.get(wire_name)
+        if known is None:
             members[wire_name] = item
         else:
-            members[name] = convert(item, shape.members[name])
+            name, member, plain = known
+            members[name] = item if plain else convert(item, member)
     return members
+
+
+@cache
+def _by_wire_name(shape: StructureShape) -> dict[str, tuple[str, Shape, bool]]:
+    """A structure's members by their name on the wire: own name, shape, and whether the value is taken as it comes."""
+    return {
+        member.serialization.get("name", name): (name, member, member.type_name in _PLAIN)
+        for name, member in shape.members.items()
+    }
 
 
 def _timestamp(value: Any) -> Any:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from functools import cache
 from typing import Any
 
 from botocore.model import ListShape, MapShape, Shape, StructureShape
 from botocore.validate import ParamValidator
 
 from localcloud.errors import ServiceError
+from localcloud.protocols import fitness
 
 _VALIDATOR = ParamValidator()
 _SHOWN_CHARACTERS = 200
@@ -26,7 +25,7 @@ def check_request(params: dict[str, Any], shape: StructureShape | None, *, code:
     The message is botocore's report (missing, unknown, wrong type, too small) or, when that finds nothing, AWS's own
     wording of what botocore leaves to the service: enumerations, patterns and upper limits.
     """
-    if shape is None:
+    if shape is None or fitness.compiled(shape, True)(params):
         return
     errors = _VALIDATOR.validate(params, shape)
     if errors.has_errors():
@@ -42,6 +41,8 @@ def check_response(result: dict[str, Any], shape: StructureShape | None) -> None
     if shape is None:
         if result:
             raise ResponseError(f"the operation has no output, the handler gave {sorted(result)}")
+        return
+    if fitness.compiled(shape, False)(result):
         return
     errors = _VALIDATOR.validate(result, shape)
     if errors.has_errors():
@@ -73,7 +74,7 @@ def _constraint_failures(value: Any, shape: Shape, path: str, *, patterns: bool)
             yield _failure(value, path, f"Member must satisfy enum value set: [{', '.join(choices)}]")
         yield from _size_failures(value, shape, path, patterns)
         if patterns and (pattern := shape.metadata.get("pattern")):
-            compiled = _compile(pattern)
+            compiled = fitness.compile_pattern(pattern)
             if compiled is not None and not compiled.fullmatch(value):
                 yield _failure(value, path, f"Member must satisfy regular expression pattern: {pattern}")
     elif patterns and isinstance(value, int | float) and "max" in shape.metadata and value > shape.metadata["max"]:
@@ -96,16 +97,3 @@ def _failure(value: Any, path: str, constraint: str) -> str:
     if len(shown) > _SHOWN_CHARACTERS:
         shown = f"{shown[:_SHOWN_CHARACTERS]}…"
     return f"Value '{shown}' at '{path}' failed to satisfy constraint: {constraint}"
-
-
-@cache
-def _compile(pattern: str) -> re.Pattern[str] | None:
-    """The pattern, which AWS matches against the whole value; None if it is not one of Python's dialect.
-
-    Some models hold Java's Unicode classes (`\\p{L}`) and surrogate ranges, which `re` lacks: those are not checked.
-    """
-    try:
-        # In Java's patterns, unlike Python's, \w and \d are ASCII.
-        return re.compile(pattern, re.ASCII)
-    except re.error:
-        return None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from localcloud.context import Context, Request
@@ -18,6 +19,15 @@ KIND = Kind(
     missing=lambda name, arn: validation(f'Could not find model "{arn}".'),
     duplicate=lambda name, arn: validation(f'Cannot create already existing model "{arn}".'),
 )
+
+
+@dataclass(frozen=True)
+class Container:
+    """What serves a model: an image, its model.tar.gz in S3 (if it has one), and its environment."""
+
+    image: str
+    model_uri: str | None
+    environment: Mapping[str, str]
 
 
 class Models:
@@ -43,6 +53,29 @@ class Models:
             if container.get("ModelDataUrl"):
                 self._check_artifact(container["ModelDataUrl"])
         return self.resources.create(request)
+
+    def container(self, name: str) -> Container:
+        """What a server of the model runs. Raises ServiceError if there is no such model, or it is not one container.
+
+        A model of a package has the package's container; the model's own environment stands above the package's.
+        """
+        found = list(_containers(self.resources.get(name)))
+        if len(found) != 1:
+            raise validation(f"localcloud serves models of one container; the model {name!r} has {len(found)}")
+        own = found[0]
+        environment = dict(own.get("Environment") or {})
+        if own.get("ModelPackageName"):
+            specification = self._registry.package(own["ModelPackageName"]).get("InferenceSpecification") or {}
+            containers: list[dict[str, Any]] = specification.get("Containers") or []
+            if len(containers) != 1:
+                raise validation(
+                    f"localcloud serves packages of one container; {own['ModelPackageName']} has {len(containers)}"
+                )
+            own = containers[0]
+            environment = {**(own.get("Environment") or {}), **environment}
+        if own.get("ModelDataSource"):
+            raise validation(f"localcloud serves models from a ModelDataUrl; {name!r} has a ModelDataSource")
+        return Container(own["Image"], own.get("ModelDataUrl"), environment)
 
     def _check_artifact(self, uri: str) -> None:
         try:

@@ -6,8 +6,10 @@ import threading
 from collections.abc import Mapping
 
 from localcloud.context import Context
+from localcloud.featurestore.store import FeatureStore
 from localcloud.sagemaker.arns import Arns
 from localcloud.sagemaker.crud import Resources
+from localcloud.sagemaker.feature_groups import FeatureGroups
 from localcloud.sagemaker.jobs import Jobs, Runtime, clear
 from localcloud.sagemaker.model_registry import ModelRegistry
 from localcloud.sagemaker.models import Models
@@ -18,12 +20,14 @@ from localcloud.sagemaker.pipelines.steps import Services
 from localcloud.sagemaker.processing import Processing
 from localcloud.sagemaker.tags import Tags
 from localcloud.sagemaker.training import Training
+from localcloud.sagemaker.transform import Transform
 from localcloud.service import Handler
 
 
 class SageMaker:
     """The service. `capacity` is how many jobs run at once (the number of cores where it is not given), `grace_seconds`
-    the time that a stopped job has between SIGTERM and SIGKILL, `pause` how retry policies wait."""
+    the time that a stopped job has between SIGTERM and SIGKILL, `pause` how retry policies wait. A `feature_store` that
+    is given is started and stopped by its owner."""
 
     name = "sagemaker"
 
@@ -31,6 +35,7 @@ class SageMaker:
         self,
         context: Context,
         *,
+        feature_store: FeatureStore | None = None,
         capacity: int | None = None,
         grace_seconds: float = 10.0,
         pause: Pause = threading.Event.wait,
@@ -41,16 +46,22 @@ class SageMaker:
         self._training = Jobs(Training(), self._runtime, arns)
         registry = ModelRegistry(context, arns, lambda: self._runtime.images)
         models = Models(context, arns, registry)
-        services = Services(context, self._processing, self._training, models, registry, Cache(context.store))
+        self._transform = Jobs(Transform(models), self._runtime, arns)
+        services = Services(
+            context, self._processing, self._training, self._transform, models, registry, Cache(context.store)
+        )
         self._executor = Executor(services, pause)
         self._operations = {
             **_job_operations(self._processing),
             **_job_operations(self._training),
+            **_job_operations(self._transform),
             **_registry_operations(registry),
             **_pipeline_operations(Pipelines(context, arns, services, self._executor)),
             **_generic_operations(models.resources),
             "CreateModel": models.create,
         }
+        self._feature_groups = FeatureGroups(context, arns, feature_store or FeatureStore(context))
+        self._operations |= _feature_group_operations(self._feature_groups)
         tags = Tags(context)
         self._operations |= {"AddTags": tags.add, "ListTags": tags.list, "DeleteTags": tags.delete}
 
@@ -64,7 +75,9 @@ class SageMaker:
         clear(self._runtime.folder)
         self._processing.recover()
         self._training.recover()
+        self._transform.recover()
         self._executor.recover()
+        self._feature_groups.recover()
         self._runtime.reaper.start()
 
     def stop(self) -> None:
@@ -72,7 +85,9 @@ class SageMaker:
         self._executor.begin_closing()
         self._processing.close()
         self._training.close()
+        self._transform.close()
         self._executor.join()
+        self._feature_groups.join()
         self._runtime.reaper.stop()
 
 
@@ -107,6 +122,16 @@ def _registry_operations(registry: ModelRegistry) -> dict[str, Handler]:
         "ListModelPackages": registry.list,
         "UpdateModelPackage": registry.update,
         "DeleteModelPackage": registry.delete,
+    }
+
+
+def _feature_group_operations(groups: FeatureGroups) -> dict[str, Handler]:
+    return {
+        "CreateFeatureGroup": groups.create,
+        "DescribeFeatureGroup": groups.describe,
+        "ListFeatureGroups": groups.list,
+        "UpdateFeatureGroup": groups.update,
+        "DeleteFeatureGroup": groups.delete,
     }
 
 

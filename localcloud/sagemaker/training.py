@@ -20,6 +20,7 @@ from typing import Any
 
 from localcloud.errors import ServiceError, validation
 from localcloud.jobs import transfer
+from localcloud.sagemaker import algorithms
 from localcloud.sagemaker.contract import resource_config, write_json
 from localcloud.sagemaker.crud import Document, Kind
 from localcloud.sagemaker.jobs import Job, Outcome, Runtime, cut, unsupported
@@ -102,12 +103,14 @@ class Training:
             unsupported(channel, ("ShuffleConfig",), "training job")
 
     def document(self, params: Mapping[str, Any], work: Runtime) -> Document:
-        """The first status, and where the model will be."""
+        """The first status, where the model will be, and the metrics of an algorithm of SageMaker's."""
         now = work.context.clock.now()
         output = params["OutputDataConfig"]
         place = f"{_output_uri(params)}/model" + ("" if output.get("CompressionType") == "NONE" else ".tar.gz")
         limit = (params.get("StoppingCondition") or {}).get("MaxRuntimeInSeconds", _DEFAULT_LIMIT_SECONDS)
+        account_id = work.context.account_id
         return {
+            "AlgorithmSpecification": algorithms.with_metrics(params["AlgorithmSpecification"], account_id),
             "StoppingCondition": {**(params.get("StoppingCondition") or {}), "MaxRuntimeInSeconds": limit},
             "ModelArtifacts": {"S3ModelArtifacts": place},
             "SecondaryStatusTransitions": [

@@ -19,6 +19,16 @@ of their names:
     meet BUCKET KEY OTHER write an object, and wait for the other one: two jobs that do this must overlap
     fill PATH             write to a device until it is full
     save PATH             on SIGTERM write a file and end (for `hang`)
+
+Its server answers each line of a request with the line's length, and writes a line about each request on standard
+output; its environment, and what is in a request, make it behave otherwise:
+
+    SERVE_EXIT=3                 ends before it listens
+    SERVE_PARAMETERS={...}       its answer to GET /execution-parameters (without: 404)
+    SERVE_FAIL=2                 its first so many answers to /invocations are 503
+    SERVE_WHOLE=1                answers once for a request, not for each line
+    `bad` in a request           400 with a message;  `crash`: 500;  `die`: ends;  `wait`: never answers
+    `meet`                       answered once there are two such requests at the same time
 """
 
 from __future__ import annotations
@@ -123,14 +133,79 @@ for line in lines:
     do(*line.split())
 """
 
+SERVER = """#!/usr/bin/env python3
+import itertools, os, signal, threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+if "SERVE_EXIT" in os.environ:
+    print("no model here", flush=True)
+    raise SystemExit(int(os.environ["SERVE_EXIT"]))
+calls = itertools.count()
+met = threading.Barrier(2, timeout=30)
+weights = Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml")) / "model" / "weights.txt"
+print("weights", weights.read_text() if weights.exists() else "none", flush=True)
+print("batch", *(os.environ.get(f"SAGEMAKER_{name}") for name in (
+    "BATCH", "BATCH_STRATEGY", "MAX_PAYLOAD_IN_MB", "MAX_CONCURRENT_TRANSFORMS")), flush=True)
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def answer(self, status, body):
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self):
+        parameters = os.environ.get("SERVE_PARAMETERS")
+        if self.path == "/execution-parameters":
+            self.answer(200 if parameters else 404, (parameters or "").encode())
+        else:
+            self.answer(200 if self.path == "/ping" else 404, b"")
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        lines = body.decode().split("\\n")
+        print("request", len(lines), self.headers["Content-Type"], self.headers["Accept"], flush=True)
+        if next(calls) < int(os.environ.get("SERVE_FAIL", "0")):
+            self.answer(503, b"too busy")
+        elif b"bad" in body:
+            self.answer(400, b"the field target is missing")
+        elif b"crash" in body:
+            self.answer(500, b"a bug")
+        elif b"die" in body:
+            os._exit(9)
+        elif b"wait" in body:
+            threading.Event().wait()
+        elif b"meet" in body:
+            met.wait()
+            self.answer(200, b"met")
+        elif "SERVE_WHOLE" in os.environ:
+            self.answer(200, b"whole")
+        else:
+            self.answer(200, "\\n".join(str(len(line)) for line in lines).encode())
+
+    def log_message(self, *words):
+        pass
+
+
+port = int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080"))
+server = ThreadingHTTPServer(("0.0.0.0" if port == 8080 else "127.0.0.1", port), Handler)
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+server.serve_forever()
+"""
+
 
 def layer() -> bytes:
-    """The image's one layer: a tar.gz with `act` and `train` in /opt/program/bin and a text beside them."""
+    """The image's one layer: a tar.gz with `act`, `train` and `serve` in /opt/program/bin and a text beside them."""
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w:gz", compresslevel=1) as archive:
         for name, text, mode in (
             ("opt/program/bin/act", PROGRAM, 0o755),
             ("opt/program/bin/train", PROGRAM, 0o755),
+            ("opt/program/bin/serve", SERVER, 0o755),
             ("opt/program/words.txt", "from the image", 0o644),
         ):
             entry = tarfile.TarInfo(name)
@@ -146,6 +221,7 @@ def register(
     *,
     account: str,
     region: str,
+    repository: str = REPOSITORY,
     tag: str = "1",
     content: bytes | None = None,
     **configuration: Any,
@@ -182,12 +258,12 @@ def register(
         ],
     }
     with contextlib.suppress(ecr.exceptions.RepositoryAlreadyExistsException):
-        ecr.create_repository(repositoryName=REPOSITORY)
+        ecr.create_repository(repositoryName=repository)
     with contextlib.suppress(ecr.exceptions.ImageAlreadyExistsException):
         ecr.put_image(
-            repositoryName=REPOSITORY,
+            repositoryName=repository,
             imageManifest=json.dumps(manifest),
             imageManifestMediaType=manifest["mediaType"],
             imageTag=tag,
         )
-    return f"{account}.dkr.ecr.{region}.amazonaws.com/{REPOSITORY}:{tag}"
+    return f"{account}.dkr.ecr.{region}.amazonaws.com/{repository}:{tag}"

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.contract import images
 from tests.contract.sagemaker_account import Account, error_of
 
 TRAINING_LOGS = "/aws/sagemaker/TrainingJobs"
@@ -272,6 +273,49 @@ def test_training_out_of_time_keeps_its_model(account: Account) -> None:
     assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Stopped", "MaxRuntimeExceeded")
     with tarfile.open(fileobj=io.BytesIO(account.content(job["ModelArtifacts"]["S3ModelArtifacts"]))) as archive:
         assert archive.getnames() == ["checkpoint.txt"]
+
+
+@pytest.fixture(scope="module")
+def deepar(account: Account) -> str:
+    """The image of an algorithm of SageMaker's, in AWS's account, with the test image in its place."""
+    images.register(
+        account.s3,
+        account.client("ecr"),
+        account.bucket,
+        account=account.number,
+        region=account.region,
+        repository="forecasting-deepar",
+    )
+    return f"224300973850.dkr.ecr.{account.region}.amazonaws.com/forecasting-deepar:1"
+
+
+def test_an_image_of_aws_trains_and_brings_its_metrics(account: Account, localcloud_only: None, deepar: str) -> None:
+    params = account.training(
+        "print #quality_metric: host=algo-1, epoch=0, train loss <loss>=2.5",
+        "print #quality_metric: host=algo-1, train final_loss <loss>=1.5",
+        "print #quality_metric: host=algo-1, test mean_wQuantileLoss <loss>=0.25",
+    )
+    params["AlgorithmSpecification"]["TrainingImage"] = deepar
+    job = account.run_training(params)
+    assert job["TrainingJobStatus"] == "Completed", job.get("FailureReason")
+    metrics = {metric["MetricName"]: metric["Value"] for metric in job["FinalMetricDataList"]}
+    assert metrics == {"train:loss": 2.5, "train:final_loss": 1.5, "test:mean_wQuantileLoss": 0.25}
+    shown = {metric["Name"] for metric in job["AlgorithmSpecification"]["MetricDefinitions"]}
+    assert metrics.keys() < shown
+
+    params["AlgorithmSpecification"]["MetricDefinitions"] = [{"Name": "loss", "Regex": "loss=(.*)"}]
+    code, message = error_of(account.sagemaker.create_training_job, TrainingJobName=account.name("job"), **params)
+    assert code == "ValidationException"
+    assert "can't override the metric definitions" in message
+
+
+def test_an_image_of_aws_that_nobody_stands_in_for_is_named(account: Account, localcloud_only: None) -> None:
+    params = account.training("print never")
+    image = f"224300973850.dkr.ecr.{account.region}.amazonaws.com/xgboost-of-aws:1"
+    params["AlgorithmSpecification"]["TrainingImage"] = image
+    job = account.run_training(params)
+    assert job["TrainingJobStatus"] == "Failed"
+    assert f"the image '{image}' does not exist: ECR has no repository 'xgboost-of-aws'" in job["FailureReason"]
 
 
 def test_training_can_be_stopped(account: Account) -> None:

@@ -276,6 +276,13 @@ def cached_chain(account: Account) -> dict[str, Any]:
     )
 
 
+def test_a_training_step_that_runs_out_of_time_fails(account: Account) -> None:
+    arguments = account.training("hang", StoppingCondition={"MaxRuntimeInSeconds": 1})
+    arn = account.start(account.create_pipeline(definition(step("Train", "Training", arguments))))
+    assert account.execution_end(arn)["PipelineExecutionStatus"] == "Failed"
+    assert "ended as MaxRuntimeExceeded" in account.steps(arn)["Train"]["FailureReason"]
+
+
 def test_an_unchanged_execution_is_all_cache_hits(account: Account) -> None:
     pipeline = account.create_pipeline(cached_chain(account))
     first = account.execute(pipeline)["PipelineExecutionArn"]

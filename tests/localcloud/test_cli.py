@@ -14,7 +14,9 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
+import boto3
 import pytest
 
 from localcloud import instance
@@ -50,8 +52,10 @@ Started = tuple[subprocess.Popen[str], int, str]
 def _starter() -> Iterator[Callable[..., Started]]:
     processes: list[subprocess.Popen[str]] = []
 
-    def start(*arguments: str) -> Started:
-        process = subprocess.Popen([*_COMMAND, "up", "--port", "0", *arguments], stdout=subprocess.PIPE, text=True)
+    def start(*arguments: str, stderr: IO[str] | None = None) -> Started:
+        process = subprocess.Popen(
+            [*_COMMAND, "up", "--port", "0", *arguments], stdout=subprocess.PIPE, stderr=stderr, text=True
+        )
         processes.append(process)
         assert process.stdout is not None
         line = process.stdout.readline()
@@ -104,6 +108,25 @@ def test_a_signal_ends_it_and_leaves_nothing_behind(up: Callable[..., Started], 
     process.send_signal(number)
     assert process.wait(timeout=30) == 0
     assert not state.exists()
+
+
+def test_a_query_leaves_no_complaint_of_its_engine_at_the_end(up: Callable[..., Started], tmp_path: Path) -> None:
+    with (tmp_path / "stderr").open("w") as stderr:
+        process, port, _ = up(stderr=stderr)
+    session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name="eu-west-1")
+    endpoint = f"http://127.0.0.1:{port}"
+    athena = session.client("athena", endpoint_url=endpoint)
+    # A result that cannot be written: the query has been run all the same.
+    query = athena.start_query_execution(
+        QueryString="SELECT 1", ResultConfiguration={"OutputLocation": "s3://nowhere/results/"}
+    )["QueryExecutionId"]
+    state = "QUEUED"
+    while state in ("QUEUED", "RUNNING"):
+        state = athena.get_query_execution(QueryExecutionId=query)["QueryExecution"]["Status"]["State"]
+    assert state == "FAILED"
+    process.terminate()
+    assert process.wait(timeout=30) == 0
+    assert (tmp_path / "stderr").read_text() == ""
 
 
 def test_a_temporary_state_that_a_killed_process_left_is_removed_by_the_next(up: Callable[..., Started]) -> None:

@@ -74,6 +74,32 @@ def _bucket(leaf: Leaf, name: str = "bucket") -> Any:
     return s3
 
 
+def test_objects_that_are_put_together_are_as_those_of_the_client(start: Callable[..., Leaf]) -> None:
+    leaf = start()
+    s3 = _bucket(leaf)
+    large = b"x" * (LARGE_BODY_BYTES + 1)
+    etags = leaf.put_objects("bucket", [("a=1/ü +%2F", b"small"), ("large", large), ("a=1/ü +%2F", b"again")])
+    assert etags == [
+        s3.put_object(Bucket="bucket", Key=f"alone{number}", Body=body)["ETag"]
+        for number, body in enumerate((b"small", large, b"again"))
+    ]
+
+    leaf = start(at=datetime(2027, 1, 1, tzinfo=UTC))
+    s3 = leaf.client("s3")
+    contents = {
+        entry["Key"]: s3.get_object(Bucket="bucket", Key=entry["Key"])["Body"].read()
+        for entry in s3.list_objects_v2(Bucket="bucket")["Contents"]
+        if not entry["Key"].startswith("alone")
+    }
+    assert contents == {"a=1/ü +%2F": b"again", "large": large}
+    assert leaf.status()["replay_failures"] == 0
+
+
+def test_objects_for_a_bucket_that_there_is_not_are_refused_as_by_the_client(start: Callable[..., Leaf]) -> None:
+    with pytest.raises(ClientError, match="NoSuchBucket"):
+        start().put_objects("nowhere", [("a", b"x")])
+
+
 def test_state_ids_and_times_are_the_same_after_a_replay_years_later(start: Callable[..., Leaf]) -> None:
     leaf = start()
     s3 = _bucket(leaf)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localcloud.store import Store, dumps, loads
+from localcloud.store import Store, dumps, loads, transaction
 
 _SCALARS = (
     st.none()
@@ -163,3 +163,17 @@ def test_a_database_of_another_program_is_refused(tmp_path: Path) -> None:
         connection.execute("CREATE TABLE documents (id INTEGER)")
     with pytest.raises(sqlite3.DatabaseError, match="no such column"):
         Store(path)
+
+
+def test_a_commit_that_fails_leaves_no_transaction_open() -> None:
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    connection.executescript(
+        "PRAGMA foreign_keys = ON; CREATE TABLE parent (id INTEGER PRIMARY KEY);"
+        "CREATE TABLE child (parent REFERENCES parent DEFERRABLE INITIALLY DEFERRED)"
+    )
+    with pytest.raises(sqlite3.IntegrityError), transaction(connection):
+        connection.execute("INSERT INTO child VALUES (1)")
+    with transaction(connection):
+        connection.execute("INSERT INTO parent VALUES (1)")
+    assert connection.execute("SELECT (SELECT count(*) FROM child), (SELECT count(*) FROM parent)").fetchone() == (0, 1)
+    connection.close()

@@ -28,6 +28,7 @@ _ATTRIBUTES = {
         "HyperParameters",
         "InputDataConfig",
     ),
+    "Transform": ("Environment", "ModelName", "TransformInput"),
 }
 
 

@@ -24,23 +24,25 @@ from localcloud.sagemaker.pipelines.paths import parse as parse_path
 
 VERSION = "2020-12-01"
 _UNREADABLE = "Unable to parse pipeline definition"
-STEP_TYPES = ("Processing", "Training", "Model", "RegisterModel", "Condition", "Fail")
-CACHEABLE = ("Processing", "Training")
+STEP_TYPES = ("Processing", "Training", "Transform", "Model", "RegisterModel", "Condition", "Fail")
+CACHEABLE = ("Processing", "Training", "Transform")
 # What a step's Gets see: the response of the operation that describes what it made.
 DESCRIBED_BY = {
     "Processing": "DescribeProcessingJob",
     "Training": "DescribeTrainingJob",
+    "Transform": "DescribeTransformJob",
     "Model": "DescribeModel",
     "RegisterModel": "DescribeModelPackage",
 }
 REQUESTED_BY = {
     "Processing": "CreateProcessingJob",
     "Training": "CreateTrainingJob",
+    "Transform": "CreateTransformJob",
     "Model": "CreateModel",
     "RegisterModel": "CreateModelPackage",
 }
 # Set by the service when the step runs, so a definition may leave them out.
-SET_BY_SERVICE = {"ProcessingJobName", "TrainingJobName", "ModelName", "ClientToken"}
+SET_BY_SERVICE = {"ProcessingJobName", "TrainingJobName", "TransformJobName", "ModelName", "ClientToken"}
 EXECUTION_VARIABLES = (
     "CurrentDateTime",
     "PipelineArn",
@@ -50,6 +52,7 @@ EXECUTION_VARIABLES = (
     "ProcessingJobName",
     "StartDateTime",
     "TrainingJobName",
+    "TransformJobName",
 )
 _TYPES: dict[str, tuple[type, ...]] = {"String": (str,), "Integer": (int,), "Float": (int, float), "Boolean": (bool,)}
 # Members of the objects that a definition is made of, and their JSON types. null is as good as absent.
@@ -381,6 +384,8 @@ class _Reader:
         """Members that the request does not know, and required ones that are missing: values are known at run time."""
         shape = shapes.operation(operation).input_shape
         required = set(shape.required_members) - SET_BY_SERVICE
+        if operation == "CreateTransformJob":
+            required.add("ModelName")  # names what there is, and not what the step makes
         self._check_members(where, "Arguments", arguments, shape, required)
 
     def _check_members(self, where: str, path: str, value: Any, shape: Shape, required: set[str]) -> None:

@@ -25,6 +25,7 @@ _STEP_PART_LENGTH = 20
 _METADATA = {
     "Processing": "ProcessingJob",
     "Training": "TrainingJob",
+    "Transform": "TransformJob",
     "Model": "Model",
     "RegisterModel": "RegisterModel",
 }
@@ -79,6 +80,7 @@ class Services:
     context: Context
     processing: Jobs
     training: Jobs
+    transform: Jobs
     models: Models
     registry: ModelRegistry
     cache: cache.Cache
@@ -124,6 +126,10 @@ class Turn:
     def training(self) -> Result:
         """A training job."""
         return self._job(self.services.training)
+
+    def transform(self) -> Result:
+        """A transform job."""
+        return self._job(self.services.transform)
 
     def model(self) -> Result:
         """CreateModel."""
@@ -227,6 +233,7 @@ class Turn:
         source = {
             "Processing": self.services.processing.resources,
             "Training": self.services.training.resources,
+            "Transform": self.services.transform.resources,
             "Model": self.services.models.resources,
         }[kind]
         return shapes.project(source.get(output["Name"]), shapes.output_shape(DESCRIBED_BY[kind]).name)
@@ -249,6 +256,7 @@ class Turn:
 _BY_TYPE: dict[str, Callable[[Turn], Result]] = {
     "Processing": Turn.processing,
     "Training": Turn.training,
+    "Transform": Turn.transform,
     "Model": Turn.model,
     "RegisterModel": Turn.register_model,
     "Condition": Turn.condition,

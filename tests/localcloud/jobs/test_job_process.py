@@ -123,6 +123,12 @@ def test_time_limit(reaper: Reaper, tmp_path: Path) -> None:
     assert ended == Ended(-15, stopped=False, timed_out=True)
 
 
+def test_time_limit_is_final(reaper: Reaper, tmp_path: Path) -> None:
+    script = "trap '' TERM; while :; do sleep 60; done"
+    ended = run(reaper, tmp_path, script, Output(), limit_seconds=1, grace_seconds=0.1)
+    assert ended == Ended(-9, stopped=False, timed_out=True)
+
+
 def test_children_and_daemons_end_with_the_program(reaper: Reaper, tmp_path: Path) -> None:
     # The daemon keeps the output open: without its end the reader would never see the end of it.
     run(reaper, tmp_path, "sleep 60 & echo $! > child; setsid sleep 60 & echo $! > daemon", Output())

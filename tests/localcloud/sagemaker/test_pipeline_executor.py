@@ -24,6 +24,7 @@ from localcloud.sagemaker.pipelines.operations import Pipelines
 from localcloud.sagemaker.pipelines.steps import Services
 from localcloud.sagemaker.processing import KIND as PROCESSING
 from localcloud.sagemaker.training import KIND as TRAINING
+from localcloud.sagemaker.transform import KIND as TRANSFORM
 from localcloud.store import Store
 
 ROLE = "arn:aws:iam::123456789012:role/x"
@@ -93,6 +94,7 @@ class World:
             context,
             self.processing,  # type: ignore[arg-type]
             FakeJobs(TRAINING, context, arns),  # type: ignore[arg-type]
+            FakeJobs(TRANSFORM, context, arns),  # type: ignore[arg-type]
             Models(context, arns, registry),
             registry,
             Cache(self.store),

@@ -1,0 +1,1 @@
+"""Athena over the feature store's tables: queries in its dialect, run by DuckDB over Parquet files."""
