@@ -15,9 +15,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from seed_code.cardholders import champion
 from seed_code.cardholders.endpoint import Endpoint
-from seed_code.common import documents, paths
+from seed_code.common import champion, documents, paths
 from seed_code.common.arguments import ArgumentParser
 from seed_code.common.failure import reports_failure
 
@@ -38,7 +37,7 @@ def main() -> None:
         # Imported while the server starts: both take seconds to load their libraries.
         from seed_code.cardholders import example_requests, frames, judgement, plots, tracking
         from seed_code.cardholders.features import FIELDS
-        from seed_code.common import mlflow_connection
+        from seed_code.common import mlflow_connection, mlflow_run
 
         client = mlflow_connection.connect()  # before the work: a wrong address should cost seconds
         names = [feature["name"] for feature in endpoint.manifest["request"]["features"]]
@@ -55,13 +54,13 @@ def main() -> None:
         # The job's name holds the execution's id. Commit and execution are no arguments: they would be part of the
         # step's cache key, and no evaluation would ever be found again. The register program tags the run with them.
         tags = {"processing_job": paths.processing_job_name()}
-        with tracking.run(arguments.experiment, run_name, tags) as run_id:
+        with mlflow_run.run(arguments.experiment, run_name, tags) as run_id:
             # Models before figures: MLflow asks for the history of every metric that a run has when a model is logged.
             models = tracking.log_models(endpoint.folder, endpoint.manifest, example)
             tracking.log_figures(client, run_id, endpoint.manifest, evaluation, arguments.champion)
             evaluation["mlflow"] = {"run_id": run_id, "experiment": arguments.experiment, "models": models}
             documents.write(output / "evaluation.json", evaluation)
-            tracking.log_files(client, run_id, [output / "evaluation.json"], images)
+            mlflow_run.log_files(client, run_id, [output / "evaluation.json"], images)
     found = evaluation["metrics"]
     sys.stdout.write("evaluate: " + " ".join(f"{name}={value:.4f};" for name, value in found.items()) + "\n")
 

@@ -118,7 +118,8 @@ def _stored_features() -> tuple[Feature, ...]:
         )
     features += [
         Feature("weekday", "int", "weekday", "weekday of t, Monday is 0", maximum=6),
-        Feature("month", "int", "month", "month of t", minimum=1, maximum=12),
+        # Not `month`: a feature group cannot hold it, its table is partitioned by a column of that name.
+        Feature("month_of_year", "int", "month", "month of t", minimum=1, maximum=12),
         Feature("days_to_month_end", "int", "days", "days left in the month after t", maximum=30),
     ]
     return tuple(features)
@@ -310,7 +311,7 @@ class Histories:
         dates = t.astype("datetime64[D]")
         months = dates.astype("datetime64[M]")
         columns["weekday"] = weekday
-        columns["month"] = months.astype(np.int64) % 12 + 1
+        columns["month_of_year"] = months.astype(np.int64) % 12 + 1
         columns["days_to_month_end"] = ((months + 1).astype("datetime64[D]") - dates).astype(np.int64) - 1
         return {name: columns[name] for name in (*FIELDS, *STORED_FEATURE_NAMES)}
 

@@ -7,16 +7,19 @@ skops labels values and array files by their address in memory; `save` numbers t
 times in the archive, so that the same model gives the same bytes.
 """
 
+import functools
+import importlib
 import io
 import json
+import sys
 import zipfile
+from importlib.abc import MetaPathFinder
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
-import skops.io
 from sklearn.ensemble import HistGradientBoostingClassifier
-from skops.io.exceptions import UntrustedTypesFoundException
 
 from seed_code.cardholders.calibration import BetaCalibration
 from seed_code.cardholders.clusters import ClusterModel
@@ -80,18 +83,41 @@ def load_purchase(file: Path) -> PurchaseModel:
 
 
 def _save(file: Path, document: dict[str, Any]) -> None:
-    file.write_bytes(_normalised(skops.io.dumps(document)))
+    file.write_bytes(_normalised(_skops("skops.io").dumps(document)))
 
 
 def _load(file: Path) -> Any:
+    skops_io = _skops("skops.io")
     try:
-        return skops.io.load(file, trusted=list(TRUSTED))
+        return skops_io.load(file, trusted=list(TRUSTED))
     except FileNotFoundError:
         raise ClientError(f"there is no {file}") from None
-    except UntrustedTypesFoundException as error:
+    except _skops("skops.io.exceptions").UntrustedTypesFoundException as error:
         raise ClientError(f"{file} is refused, it wants types that no model of ours holds: {error}") from error
     except (zipfile.BadZipFile, KeyError, TypeError, ValueError, AttributeError, ImportError) as error:
         raise ClientError(f"{file} is no readable model: {type(error).__name__}: {error}") from error
+
+
+class _NoTorch(MetaPathFinder):
+    def find_spec(self, fullname: str, path: object, target: object = None) -> None:
+        if fullname == "torch":
+            raise ModuleNotFoundError("hidden while skops is imported", name=fullname)
+
+
+@functools.cache
+def _skops(name: str) -> ModuleType:
+    """A module of skops, imported as where PyTorch is not installed.
+
+    skops asks scikit-learn for all its estimators, and scikit-learn then imports every package that it has, one of
+    which imports PyTorch. This image has none; an environment that serves other workloads too may have it, and every
+    program that reads or writes a model would take half as long again to start, with twice the memory.
+    """
+    hidden = _NoTorch()
+    sys.meta_path.insert(0, hidden)
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.meta_path.remove(hidden)
 
 
 def _normalised(data: bytes) -> bytes:

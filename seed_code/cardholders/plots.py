@@ -3,44 +3,35 @@
 from pathlib import Path
 from typing import Any
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from seed_code.cardholders.features import FIELDS
+from seed_code.common.figures import BASE, MODEL, OTHER, finish, save
 
-_MODEL, _BASE, _GAP = "#1f5fa8", "#9a9a9a", "#d9822b"
-_SERIES = {"model": _MODEL, "base_rate": _BASE, "gap_model": _GAP}
+_SERIES = {"model": MODEL, "base_rate": BASE, "gap_model": OTHER}
 _LABELS = {"model": "model", "base_rate": "base rate of k", "gap_model": "holder's own rate"}
 
 
 def write(folder: Path, evaluation: dict[str, Any]) -> list[Path]:
     """Draw `calibration.png`, `by_k.png` and `clusters.png` of an evaluation into `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    figures = {
+    drawn = {
         "calibration": calibration(evaluation["calibration"]["bins"]),
         "by_k": by_k(evaluation["by_k"]),
         "clusters": clusters(evaluation["clusters"]["profiles"]),
     }
-    files = []
-    for name, figure in figures.items():
-        file = folder / f"{name}.png"
-        # A Figure without pyplot draws with Agg, needs no display and leaves nothing behind; no software version in
-        # the file, so that the same figures give the same bytes.
-        figure.savefig(file, dpi=90, metadata={"Software": None})
-        files.append(file)
-    return files
+    return save(folder, drawn)
 
 
 def calibration(bins: list[dict[str, Any]]) -> Figure:
     """Observed share of purchases against predicted probability, by bin."""
     figure = Figure(figsize=(5, 5), layout="constrained")
     axes = figure.subplots()
-    axes.plot([0, 1], [0, 1], color=_BASE, linewidth=1, linestyle="--", label="perfectly calibrated")
+    axes.plot([0, 1], [0, 1], color=BASE, linewidth=1, linestyle="--", label="perfectly calibrated")
     predicted, observed = [entry["mean_predicted"] for entry in bins], [entry["observed"] for entry in bins]
-    axes.plot(predicted, observed, color=_MODEL, marker="o", label="model")
+    axes.plot(predicted, observed, color=MODEL, marker="o", label="model")
     axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="predicted probability", ylabel="observed share of purchases")
     axes.set_title("Calibration on the holdout")
-    _finish(axes)
+    finish(axes)
     return figure
 
 
@@ -60,7 +51,7 @@ def by_k(rows: list[dict[str, Any]]) -> Figure:
             values = [float("nan") if entry[metric] is None else entry[metric] for entry in source]
             axes.plot(days, values, color=colour, marker=".", label=_LABELS[series])
         axes.set(xlabel="k, days", title=title)
-        _finish(axes)
+        finish(axes)
     return figure
 
 
@@ -73,16 +64,11 @@ def clusters(profiles: list[dict[str, Any]]) -> Figure:
             quantiles = profile[field]
             if quantiles["median"] is None:
                 continue
-            axes.plot([quantiles["p10"], quantiles["p90"]], [row, row], color=_MODEL, linewidth=3, alpha=0.4)
-            axes.plot(quantiles["median"], row, color=_MODEL, marker="o")
+            axes.plot([quantiles["p10"], quantiles["p90"]], [row, row], color=MODEL, linewidth=3, alpha=0.4)
+            axes.plot(quantiles["median"], row, color=MODEL, marker="o")
         axes.set_xscale("symlog", linthresh=1)
         axes.set_title(field)
         axes.grid(alpha=0.3)
         if column == 0:
             axes.set_yticks(range(len(profiles)), names)
     return figure
-
-
-def _finish(axes: Axes) -> None:
-    axes.grid(alpha=0.3)
-    axes.legend(frameon=False)

@@ -11,7 +11,10 @@ Reads every file in `processing/input/transactions`, writes below `processing/ou
 
 A row of `holders.parquet` is a holder with a purchase within the behaviour window; one without has no behaviour to
 cluster. Outputs hold no names (see `transactions`). The same input and arguments give the same files, byte for byte,
-whatever the number of threads; only `seconds` in the report differ.
+whatever the number of threads; only `seconds` and `feature_group` in the report differ.
+
+With `--feature-group` each holder's latest features, as of the last day of the period, go to a feature group (see
+`feature_writer`). That comes last: where anything else fails, nothing is written.
 """
 
 import argparse
@@ -31,7 +34,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from seed_code.cardholders import features, leakage, split, transactions
+from seed_code.cardholders import feature_writer, features, leakage, split, transactions
 from seed_code.cardholders.features import Activity, Array, Histories
 from seed_code.common import paths
 from seed_code.common.arguments import ArgumentParser
@@ -83,6 +86,9 @@ def parser() -> ArgumentParser:
         type=_positive,
         default=DEFAULT_MAX_EXAMPLES,
         help="most examples for training; validation and holdout get up to a quarter of that each",
+    )
+    described.add_argument(
+        "--feature-group", metavar="NAME", help="where holders' latest features go (default: nowhere)"
     )
     described.add_argument("--threads", type=_positive, default=min(2, os.cpu_count() or 1))
     described.add_argument("--memory-limit", default="4GB", help="of the database, which then continues on disk")
@@ -168,17 +174,24 @@ def main() -> None:
         f"{report['period']['last']}; examples: {examples}; left out: bad {sum(counts['bad'].values())}, duplicates "
         f"{counts['duplicates']}, refunds {counts['refunds']}, zero {counts['zero']}; {report['seconds']['all']} s\n"
     )
+    if group := report["feature_group"]:
+        sys.stdout.write(
+            f"features of {group['holders']:,} holders as of {group['event_time']} in the feature group "
+            f"{group['name']}: {group['written']:,} written, {group['unchanged']:,} there already\n"
+        )
 
 
 def prepare(arguments: argparse.Namespace, source: Path, target: Path) -> dict[str, Any]:
     """Prepare the files below `source` into `target`, and return the report.
 
     Raises:
-        ClientError: when the files cannot be used; the message says why, and what to do.
+        ClientError: when the files cannot be used, or the feature group; the message says why, and what to do.
     """
     stage = _Stages()
     layout = _layout(arguments)
     with stage("all"):
+        # Before the work, which a group that cannot be written to would make useless.
+        group = feature_writer.find_group(arguments.feature_group) if arguments.feature_group is not None else None
         with _database(arguments, target) as connection:
             with stage("read"):
                 reading = transactions.read(
@@ -195,10 +208,17 @@ def prepare(arguments: argparse.Namespace, source: Path, target: Path) -> dict[s
                 parts = split.split(period, arguments.window_days, arguments.max_horizon, arguments.step_days)
                 drawn = _draw(connection, parts, arguments)
             with stage("features"):
-                tables, audited = _tables(connection, drawn, parts, arguments)
+                latest_day = period.last if group is not None else None
+                tables, latest, audited = _tables(connection, drawn, parts, latest_day, arguments)
         with stage("write"):
             for name, table in tables.items():
                 _write(table, target / name, arguments, parts)
+        stored = None
+        if group is not None and latest is not None:
+            with stage("feature_group"):
+                moment = feature_writer.event_time(period.last)
+                written = feature_writer.write(group, latest, moment)
+            stored = {"name": group.name, "event_time": moment, "holders": latest.num_rows, **asdict(written)}
     report = {
         "schema_version": SCHEMA_VERSION,
         "counts": {key: value for key, value in asdict(reading).items() if key not in ("files", "examples")}
@@ -219,6 +239,7 @@ def prepare(arguments: argparse.Namespace, source: Path, target: Path) -> dict[s
             "train": tables["holders/holders.parquet"].num_rows,
             "holdout": tables["holdout/holders.parquet"].num_rows,
         },
+        "feature_group": stored,
         "leakage_check": {"examples": audited, "leaking_features": []},
         "seconds": stage.seconds,
     }
@@ -320,11 +341,13 @@ def _tables(
     connection: duckdb.DuckDBPyConnection,
     drawn: Mapping[str, tuple[Array, Array]],
     parts: split.Split,
+    latest_day: int | None,
     arguments: argparse.Namespace,
-) -> tuple[dict[str, pa.Table], int]:
-    """The outputs by path, and how many examples the leakage check looked at."""
+) -> tuple[dict[str, pa.Table], pa.Table | None, int]:
+    """The outputs by path, features as of `latest_day`, and how many examples the leakage check looked at."""
     ids = pa.array(connection.execute("SELECT id FROM holder ORDER BY index").fetchnumpy()["id"], pa.string())
     pieces: dict[str, list[pa.Table]] = {}
+    latest: list[pa.Table] = []
     audited = 0
     for first, stop in _holder_ranges(connection):
         activity = _activity(connection, first, stop)
@@ -340,6 +363,9 @@ def _tables(
             ("holdout/holders.parquet", parts.holdout.first),
         ):
             pieces.setdefault(path, []).append(_behaviour(histories, everyone, as_of, ids))
+        if latest_day is not None:
+            known = np.unique(activity.holder[activity.day <= latest_day])
+            latest.append(_features(histories, known, np.full(len(known), latest_day), ids))
         if not audited:
             audited = _audit(activity, drawn, first, stop, arguments.window_days)
     tables = {path: pa.concat_tables(tables) for path, tables in pieces.items()}
@@ -349,7 +375,7 @@ def _tables(
                 f"{path} would be empty: no holder has a purchase within the behaviour window of "
                 f"{arguments.window_days} days; expected one at least: bring more transactions"
             )
-    return tables, audited
+    return tables, pa.concat_tables(latest) if latest else None, audited
 
 
 def _holder_ranges(connection: duckdb.DuckDBPyConnection) -> list[tuple[int, int]]:
@@ -376,13 +402,15 @@ def _activity(connection: duckdb.DuckDBPyConnection, first: int, stop: int) -> A
 
 
 def _examples(histories: Histories, holder: Array, day: Array, ids: pa.Array, max_horizon: int) -> pa.Table:
-    columns: dict[str, Any] = {
-        "holder": ids.take(pa.array(holder)),
-        "reference_date": pa.array(day.astype("datetime64[D]")),
-    }
-    columns |= {name: pa.array(values) for name, values in histories.features(holder, day).items()}
-    columns["days_to_next"] = pa.array(histories.days_to_next(holder, day, max_horizon))
-    return pa.table(columns)
+    dates = pa.array(day.astype("datetime64[D]"))
+    ahead = pa.array(histories.days_to_next(holder, day, max_horizon))
+    table = _features(histories, holder, day, ids)
+    return table.add_column(1, "reference_date", dates).append_column("days_to_next", ahead)
+
+
+def _features(histories: Histories, holder: Array, day: Array, ids: pa.Array) -> pa.Table:
+    columns = {"holder": ids.take(pa.array(holder))}
+    return pa.table(columns | {name: pa.array(values) for name, values in histories.features(holder, day).items()})
 
 
 def _behaviour(histories: Histories, holder: Array, day: int, ids: pa.Array) -> pa.Table:

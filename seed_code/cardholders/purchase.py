@@ -34,7 +34,7 @@ from seed_code.common.errors import ClientError
 from seed_code.common.hyperparameters import Tunable
 
 # The stored features that tell about t, not about the holder.
-CALENDAR = ("weekday", "month", "days_to_month_end")
+CALENDAR = ("weekday", "month_of_year", "days_to_month_end")
 AHEAD = ("working_days_ahead", "uses_ahead", "active_days_ahead")
 _WEEK = tuple(f"weekday_share_ahead_{day}" for day in range(1, 8))
 
@@ -98,7 +98,7 @@ class Columns:
         self.gap = [place[name] for name in baselines.GAP_FEATURES]
         self._weekday, self._pace = place["weekday"], place["active_day_share"]
         self._week = [place[name] for name in _WEEK]
-        self.month_input = 3 + place["month"]
+        self.month_input = 3 + place["month_of_year"]
 
     def without_history(self, stored: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Which rows tell nothing of the holder's history."""

@@ -1,114 +1,18 @@
-"""Register in MLflow what was registered as a model package, and make each lead to the other.
+"""Register in MLflow what was registered as a model package, see `seed_code.common.mlflow_registration`.
 
-    python3 -m seed_code.cardholders.register --model-package-arn ARN --run-id ID
-        --clusters-model NAME --purchase-model NAME [--execution-arn ARN] [--git-commit SHA]
-
-It runs after the quality gate, so that MLflow's registry holds what passed it and nothing else. Each of the run's two
-models becomes a version of its registered model, with alias `challenger` and tags `model_package_arn`,
-`execution_arn`, `git_commit`; the model package's customer metadata gets the run and the versions. Run again for the
-same package, it finds the versions that it made.
+python3 -m seed_code.cardholders.register --model-package-arn ARN --run-id ID
+    --clusters-model NAME --purchase-model NAME [--execution-arn ARN] [--git-commit SHA]
 """
 
-import sys
-from collections.abc import Mapping
-
-import boto3
-import mlflow
-from botocore.exceptions import BotoCoreError
-from botocore.exceptions import ClientError as AwsError
-from mlflow.entities.model_registry import ModelVersion
-from mlflow.exceptions import MlflowException
-
 from seed_code.cardholders.mlflow_models import MODELS
-from seed_code.common import mlflow_connection
-from seed_code.common.arguments import ArgumentParser
-from seed_code.common.errors import ClientError
+from seed_code.common import mlflow_registration
 from seed_code.common.failure import reports_failure
-
-CHALLENGER = "challenger"
-_PACKAGE_TAG = "model_package_arn"
 
 
 @reports_failure
 def main() -> None:
-    """Register the run's models, and tell the model package."""
-    parser = ArgumentParser(prog="register")
-    parser.add_argument("--model-package-arn", required=True)
-    parser.add_argument("--run-id", required=True, help="MLflow run that holds both models")
-    parser.add_argument("--clusters-model", required=True, help="registered model of the clustering")
-    parser.add_argument("--purchase-model", required=True, help="registered model of the purchase model")
-    parser.add_argument("--execution-arn", default="")
-    parser.add_argument("--git-commit", default="")
-    arguments = parser.parse_args()
-    client = mlflow_connection.connect()
-    tags = {
-        _PACKAGE_TAG: arguments.model_package_arn,
-        "execution_arn": arguments.execution_arn,
-        "git_commit": arguments.git_commit,
-    }
-    names = {"clusters": arguments.clusters_model, "purchase": arguments.purchase_model}
-    versions = register(client, arguments.run_id, names, {key: value for key, value in tags.items() if value})
-    describe_package(arguments.model_package_arn, arguments.run_id, versions)
-    for part, version in versions.items():
-        sys.stdout.write(f"register: {part} is {version.name} version {version.version}, alias {CHALLENGER}\n")
-
-
-def register(
-    client: mlflow.MlflowClient, run_id: str, names: Mapping[str, str], tags: Mapping[str, str]
-) -> dict[str, ModelVersion]:
-    """A version of each registered model `names[part]`, from the run's model `part`; those that exist are reused.
-
-    Raises:
-        ClientError: when the run does not exist or lacks a model.
-    """
-    models = _models_of(client, run_id)
-    versions = {}
-    for part in MODELS:
-        if part not in models:
-            raise ClientError(f"MLflow run {run_id} has no model `{part}`; it has: {', '.join(models) or 'none'}")
-        version = _existing(client, names[part], tags[_PACKAGE_TAG])
-        if version is None:
-            version = mlflow.register_model(f"models:/{models[part]}", names[part], tags=dict(tags))
-        for key, value in tags.items():
-            client.set_model_version_tag(version.name, version.version, key, value)
-        client.set_registered_model_alias(version.name, CHALLENGER, version.version)
-        versions[part] = version
-    for key, value in tags.items():
-        client.set_tag(run_id, key, value)
-    return versions
-
-
-def describe_package(model_package_arn: str, run_id: str, versions: Mapping[str, ModelVersion]) -> None:
-    """Write the run and the versions into the model package's customer metadata.
-
-    Raises:
-        ClientError: when SageMaker refuses.
-    """
-    metadata = {"mlflow_run_id": run_id}
-    for part, version in versions.items():
-        metadata[f"mlflow_{part}_model"] = version.name
-        metadata[f"mlflow_{part}_version"] = str(version.version)
-    try:
-        boto3.client("sagemaker").update_model_package(
-            ModelPackageArn=model_package_arn, CustomerMetadataProperties=metadata
-        )
-    except (BotoCoreError, AwsError) as error:
-        raise ClientError(f"the model package {model_package_arn} could not be updated: {error}") from error
-
-
-def _models_of(client: mlflow.MlflowClient, run_id: str) -> dict[str, str]:
-    """Ids of the models that a run logged, by name."""
-    try:
-        outputs = client.get_run(run_id).outputs
-    except MlflowException as error:
-        raise ClientError(f"MLflow run {run_id} cannot be read: {error.message}") from error
-    logged = [client.get_logged_model(output.model_id) for output in (outputs.model_outputs if outputs else [])]
-    return {model.name: model.model_id for model in logged}
-
-
-def _existing(client: mlflow.MlflowClient, name: str, model_package_arn: str) -> ModelVersion | None:
-    found = client.search_model_versions(f"name = '{name}' AND tags.`{_PACKAGE_TAG}` = '{model_package_arn}'")
-    return found[0] if found else None
+    """Register the run's two models, and tell the model package."""
+    mlflow_registration.main({part: f"the {part} model" for part in MODELS})
 
 
 if __name__ == "__main__":

@@ -9,121 +9,44 @@
 
     an array → {"response": [{…}, {…}]}, in the array's order
 
-A request that cannot be answered gets {"error": {"message": …, "field": …}} with status 400, 413 (too large) or 415
-(content type). An error of the server's own gets 500 and an id, which is in the log beside the traceback. Requests
-are never logged.
+What every model server has, errors among it, is in seed_code/common/server.py.
 """
 
 import json
-import logging
 import sys
-import uuid
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-import uvicorn
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import Route
 from threadpoolctl import threadpool_limits
 
 from seed_code.cardholders.scorer import Scorer
-from seed_code.common import paths
+from seed_code.common import paths, server
 from seed_code.common.failure import reports_failure
-from seed_code.common.request_errors import RequestError, error_document, shown
+from seed_code.common.request_errors import RequestError
+from seed_code.common.server import JSON, JSON_LINES
 
 MAX_BODY_BYTES = 6 * 1024 * 1024  # what SageMaker itself passes on
-# A body that is too large is read to its end, up to this size, and dropped: most clients look for the answer only when
-# all is sent, and a connection that is closed before that is all they would see.
-_DROPPED_BYTES = 64 * 1024 * 1024
-# Larger bodies are answered in a thread, so that /ping (which must answer within 2 s) does not wait for them. For
-# small ones the thread would cost more than the work.
 _INLINE_BYTES = 64 * 1024
-
-JSON = "application/json"
-JSON_LINES = "application/jsonlines"
-
-log = logging.getLogger(__name__)
 
 
 @reports_failure
 def main() -> None:
     """Load the model and serve it until told to stop (SIGTERM)."""
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     # One process on one core an answer: OpenMP threads that wait for each other cost a factor of 17 on busy cores.
     threadpool_limits(1)
-    scorer = Scorer.load(paths.model_dir())
-    port = paths.port()
-    log.info("model loaded from %s; listening on port %d", paths.model_dir(), port)
-    uvicorn.run(application(scorer), host=paths.host(), port=port, access_log=False, log_config=None, workers=1)
+    server.run(lambda: application(Scorer.load(paths.model_dir())))
 
 
 def application(scorer: Scorer) -> Starlette:
     """The ASGI application around a loaded model."""
 
-    async def ping(_: Request) -> Response:
-        return Response(status_code=200)
+    def answer(kind: str, body: bytes) -> Response:
+        decode, encode = _FORMATS[kind]
+        return encode(scorer.answer(decode(body)))
 
-    async def invocations(request: Request) -> Response:
-        try:
-            decode, encode = _formats(request.headers.get("content-type"))
-            body = await _body(request)
-            if len(body) <= _INLINE_BYTES:
-                return encode(scorer.answer(decode(body)))
-            return await run_in_threadpool(lambda: encode(scorer.answer(decode(body))))
-        except RequestError as error:
-            return _json_response(error.document(), error.status)
-        except ClientDisconnect:
-            return Response(status_code=400)  # nobody is left to read it
-        except Exception:
-            identifier = uuid.uuid4().hex
-            log.exception("error %s while answering a request", identifier)
-            message = f"the server failed to answer; its log has the details under {identifier}"
-            return _json_response(error_document(message), 500)
-
-    async def refused(_: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
-        message = f"{error.detail}; expected GET /ping or POST /invocations"
-        return _json_response(error_document(message), error.status_code)
-
-    return Starlette(
-        routes=[Route("/ping", ping, methods=["GET"]), Route("/invocations", invocations, methods=["POST"])],
-        exception_handlers={HTTPException: refused},
-    )
-
-
-async def _body(request: Request) -> bytes:
-    announced = request.headers.get("content-length", "")
-    if announced.isdigit() and int(announced) > _DROPPED_BYTES:
-        raise _too_large(announced)
-    received = bytearray()
-    size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size <= MAX_BODY_BYTES:
-            received += chunk
-        elif size > _DROPPED_BYTES:
-            raise _too_large(f"more than {_DROPPED_BYTES}")
-    if size > MAX_BODY_BYTES:
-        raise _too_large(str(size))
-    return bytes(received)
-
-
-def _too_large(found: str) -> RequestError:
-    return RequestError(f"the body has {found} bytes; expected at most {MAX_BODY_BYTES}", status=413)
-
-
-def _formats(content_type: str | None) -> tuple[Callable[[bytes], Any], Callable[[Any], Response]]:
-    # Without a content type, JSON: the platform sends none when its caller gave none.
-    kind = (content_type or JSON).partition(";")[0].strip().lower()
-    if kind == JSON:
-        return _parse, lambda response: _json_response({"response": response}, 200)
-    if kind == JSON_LINES:
-        return _parse_lines, _lines_response
-    raise RequestError(f"content type {shown(content_type)}; expected {JSON} or {JSON_LINES}", status=415)
+    return server.application(answer, most_bytes=MAX_BODY_BYTES, inline_bytes=_INLINE_BYTES)
 
 
 def _parse(body: bytes) -> Any:
@@ -163,13 +86,19 @@ def _refuse_constant(name: str) -> NoReturn:
     raise _NoJsonValue(f"{name} is no JSON value; expected finite numbers")
 
 
-def _json_response(document: Any, status: int) -> Response:
-    return Response(json.dumps(document, separators=(",", ":")), status, media_type=JSON)
+def _one_response(answer: Any) -> Response:
+    return server.json_response({"response": answer})
 
 
 def _lines_response(answers: list[Any]) -> Response:
     lines = "".join(json.dumps({"response": answer}, separators=(",", ":")) + "\n" for answer in answers)
     return Response(lines, media_type=JSON_LINES)
+
+
+_FORMATS: dict[str, tuple[Callable[[bytes], Any], Callable[[Any], Response]]] = {
+    JSON: (_parse, _one_response),
+    JSON_LINES: (_parse_lines, _lines_response),
+}
 
 
 if __name__ == "__main__":

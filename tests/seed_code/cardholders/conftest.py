@@ -42,7 +42,7 @@ def make_examples(holders: int, dates: int, first: str, seed: int = 0) -> pd.Dat
         share = random.binomial(120, np.minimum(rate, 0.9)) / 120
         for feature in STORED_FEATURES:
             frame[feature.name] = _values(feature, share, random)
-        frame["weekday"], frame["month"], frame["days_to_month_end"] = 0, pd.Timestamp(date).month, 10
+        frame["weekday"], frame["month_of_year"], frame["days_to_month_end"] = 0, pd.Timestamp(date).month, 10
         frame["active_day_share"] = share
         rows.append(frame)
     return pd.concat(rows, ignore_index=True)

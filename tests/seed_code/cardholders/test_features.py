@@ -87,7 +87,7 @@ def obvious(data: pd.DataFrame, holder: int, t: int, window: int) -> dict[str, f
         "mean_amount": recent["cents"].mean() / 100 if len(recent) else nan,
         "refunds_90d": len(last(90, returned)),
         "weekday": date.weekday(),
-        "month": date.month,
+        "month_of_year": date.month,
         "days_to_month_end": (following - date).days - 1,
     }
     for number in (7, 30, 90):

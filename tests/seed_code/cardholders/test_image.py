@@ -17,8 +17,11 @@ import sys
 import time
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from dockerfile_parse import DockerfileParser
+
+from seed_code.cardholders import train
 
 ROOT = Path(__file__).resolve().parents[3]
 DOCKERFILE = ROOT / "seed_code" / "cardholders" / "Dockerfile"
@@ -78,13 +81,18 @@ class Image:
         return process.returncode, output
 
 
-def _train(image, base, prepared, part, **hyperparameters):
+def _arrange(base, hyperparameters, prepared=None, *channels):
+    """The folders of a training job."""
     config = base / "input" / "config"
     config.mkdir(parents=True)
-    (config / "hyperparameters.json").write_text(json.dumps({"part": part, **hyperparameters}))
-    channels = ("holders",) if part == "clusters" else ("train", "validation")
+    (config / "hyperparameters.json").write_text(json.dumps(hyperparameters))
     for channel in channels:
         shutil.copytree(prepared / channel, base / "input" / "data" / channel)
+
+
+def _train(image, base, prepared, part, **hyperparameters):
+    channels = ("holders",) if part == "clusters" else ("train", "validation")
+    _arrange(base, {"part": part, **hyperparameters}, prepared, *channels)
     return image.run(["train"], base)
 
 
@@ -183,33 +191,54 @@ def test_train_package_and_serve_by_the_images_own_programs(image, prepared, tmp
     _contract(image, prepared, tmp_path)
 
 
+def test_a_training_that_fails_leaves_its_reason(image, tmp_path):
+    _arrange(tmp_path, {})
+    status, output = image.run(["train"], tmp_path)
+    assert status == 1
+    assert "`part` is None; expected one of clusters, purchase" in (tmp_path / "output" / "failure").read_text()
+    assert "Traceback" not in output
+
+
+@pytest.fixture
+def train_here(tmp_path, monkeypatch, capfd):
+    """Run the same program in this process, which has its libraries: exit status, output and reason of its failure."""
+
+    def ran():
+        monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path))
+        try:
+            train.main()
+        except SystemExit as ended:
+            return ended.code, "".join(capfd.readouterr()), (tmp_path / "output" / "failure").read_text()
+        return 0, "".join(capfd.readouterr()), None
+
+    return ran
+
+
 @pytest.mark.parametrize(
     ("hyperparameters", "said"),
     [
-        ({}, "`part` is None; expected one of clusters, purchase"),
         ({"part": "forest"}, "`part` is 'forest'; expected one of clusters, purchase"),
         ({"part": "clusters", "max_clusters": "1", "depth": "2"}, "`max_clusters` is `1`; expected a whole number"),
         ({"part": "clusters"}, "there is no"),
     ],
 )
-def test_a_failed_training_says_why_in_one_line(image, tmp_path, hyperparameters, said):
-    (tmp_path / "input" / "config").mkdir(parents=True)
-    (tmp_path / "input" / "config" / "hyperparameters.json").write_text(json.dumps(hyperparameters))
-    status, output = image.run(["train"], tmp_path)
+def test_a_failed_training_says_why_in_one_line(train_here, tmp_path, hyperparameters, said):
+    _arrange(tmp_path, hyperparameters)
+    status, output, reason = train_here()
     assert status == 1
-    assert said in (tmp_path / "output" / "failure").read_text()
+    assert said in reason
+    assert "\n" not in reason
     assert "Traceback" not in output
 
 
-def test_more_days_than_prepare_looked_ahead_are_refused(image, prepared, tmp_path):
-    import pyarrow.parquet as pq
-
-    status, _ = _train(image, tmp_path, prepared, "purchase", max_horizon_days="40")
-    assert status == 0  # the made-up files do not say how far ahead they looked
+def test_more_days_than_prepare_looked_ahead_are_refused(train_here, prepared, tmp_path):
+    tunables = {"part": "purchase", "max_horizon_days": "40", "max_iterations": "5"}
+    _arrange(tmp_path, tunables, prepared, "train", "validation")
+    assert train_here()[0] == 0  # the made-up files do not say how far ahead they looked
     file = tmp_path / "input" / "data" / "train" / "examples.parquet"
     table = pq.read_table(file)
     pq.write_table(table.replace_schema_metadata({**table.schema.metadata, b"max_horizon": b"30"}), file)
-    status, output = image.run(["train"], tmp_path)
+    status, output, _ = train_here()
     assert status == 1
     assert "`max_horizon_days` is 40, but Prepare looked" in output
 

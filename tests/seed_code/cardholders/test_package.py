@@ -68,7 +68,8 @@ def test_golden_requests_cover_the_ways_to_ask_and_the_scorer_repeats_their_answ
     single = [entry["request"] for entry in golden if isinstance(entry["request"], dict)]
     assert any(len(request.get("features", {})) == len(STORED_FEATURES) for request in single)
     assert any("features" not in request for request in single)
-    assert any(set(request.get("features", {})) == {"weekday", "month", "days_to_month_end"} for request in single)
+    calendar = {"weekday", "month_of_year", "days_to_month_end"}
+    assert any(set(request.get("features", {})) == calendar for request in single)
     assert {1, 30} <= {request["k"] for request in single}
     assert any(isinstance(entry["request"], list) for entry in golden)
     for entry in golden:

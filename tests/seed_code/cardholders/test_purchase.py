@@ -150,7 +150,7 @@ def test_months_never_seen_do_not_matter(fitted, frames_of_three):
     model, _ = fitted
     fields, stored = frames.fields(frames_of_three[2]), frames_of_three[2][list(STORED_FEATURE_NAMES)].to_numpy(float)
     days, other = np.full(len(stored), 5), stored.copy()
-    other[:, STORED_FEATURE_NAMES.index("month")] = 12
+    other[:, STORED_FEATURE_NAMES.index("month_of_year")] = 12
     np.testing.assert_array_equal(model.probability(fields, stored, days), model.probability(fields, other, days))
 
 

@@ -104,7 +104,7 @@ def test_json_lines_are_answered_line_by_line(application, ask):
 
 
 def test_stored_features_change_the_probability_and_not_the_cluster(ask):
-    known = {name: 0 for name in STORED_FEATURE_NAMES} | {"month": 1, "active_day_share": 1}
+    known = {name: 0 for name in STORED_FEATURE_NAMES} | {"month_of_year": 1, "active_day_share": 1}
     bare, full = ask(RECORD)[1]["response"], ask({**RECORD, "features": known})[1]["response"]
     assert full["probability"] != bare["probability"]
     assert full["predicted_cluster"] == bare["predicted_cluster"]
