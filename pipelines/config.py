@@ -30,6 +30,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -40,7 +41,6 @@ from pipelines.errors import ConfigurationError, UsageError, suggestion
 from pipelines.schema import expectation, property_names, schema_at, words
 from pipelines.yaml_files import Document, KeyPath, Mistake, dotted, kind
 
-OVERRIDES_VARIABLE = "MLOPS_OVERRIDES"
 REGION_VARIABLES = ("AWS_REGION", "AWS_DEFAULT_REGION")
 
 
@@ -99,6 +99,15 @@ class Job(Section):
     """Size of the disk, in GB."""
     max_runtime_seconds: Annotated[int, Field(ge=60, le=432_000)]
     """The job is stopped after so many seconds."""
+
+
+class TransformJob(Section):
+    """The machine of a batch transform, which has no time limit and no disk of its own."""
+
+    instance_type: InstanceType
+    """SageMaker's name of the machine, e.g. `ml.m5.large`."""
+    instance_count: Annotated[int, Field(ge=1, le=100)]
+    """How many machines."""
 
 
 class Retry(Section):
@@ -299,8 +308,45 @@ class ForecasterData(Section):
         ),
     ]
     """The distance of two points, as DeepAR's `time_freq`."""
-    target: Annotated[str, Field(min_length=1)]
+    target: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", json_schema_extra=words("a feature's name"))]
     """The feature that is forecast."""
+    history_days: Annotated[int, Field(ge=1, le=3650)]
+    """Days that are read, counted back from the newest minute."""
+
+
+class ForecasterNetwork(Section):
+    """What the network is, beside its runtime values."""
+
+    image: Literal["own", "built-in"]
+    """`own` trains and serves with seed_code/forecaster, `built-in` with SageMaker's DeepAR; both keep its contract."""
+    likelihood: Literal["student-T", "gaussian", "beta", "negative-binomial", "deterministic-L1"]
+    """The distribution of a point."""
+    seasonal_lags: Literal["none", "daily", "weekly"]
+    """Whether the network also looks at the same time a day, or a day and a week, before. Of the own image only."""
+
+    @model_validator(mode="after")
+    def _lags_are_ours(self) -> Self:
+        if self.image == "built-in" and self.seasonal_lags != "none":
+            raise ValueError(
+                f"seasonal_lags is {self.seasonal_lags}, expected none with `image: built-in`: SageMaker's DeepAR has "
+                "no such hyperparameter"
+            )
+        return self
+
+
+class ForecasterForecast(Section):
+    """What is asked of a model in its evaluation."""
+
+    confidence: Annotated[int, Field(ge=50, le=99)]
+    """Width of the forecast's band, in per cent: 90 is from quantile 0.05 to 0.95."""
+    num_samples: Annotated[int, Field(ge=20, le=10_000)]
+    """Sample paths that quantiles are read from."""
+
+    @property
+    def quantiles(self) -> tuple[str, ...]:
+        """Lower edge, median and upper edge of the band, as texts: exact decimals."""
+        below = Decimal(100 - self.confidence) / 200
+        return str(below), "0.5", str(1 - below)
 
 
 class ForecasterWindows(Section):
@@ -308,6 +354,8 @@ class ForecasterWindows(Section):
 
     test_windows: Annotated[int, Field(ge=20, le=10_000)]
     """Rolling test windows; fewer than 20 say too little."""
+    spacing: Annotated[int, Field(ge=1, le=10_000)]
+    """Points between the beginnings of two of them."""
 
 
 class ForecasterTunables(Tunables):
@@ -333,12 +381,25 @@ class ForecasterTunables(Tunables):
     """Cells in each layer."""
     num_layers: Annotated[int, Field(ge=1, le=8)]
     """Layers."""
-    confidence: Annotated[int, Field(ge=50, le=99)]
-    """Width of the forecast's band, in per cent: 90 is from quantile 0.05 to 0.95."""
     max_wql: Annotated[float, Field(gt=0.0, le=100.0)]
     """Weighted quantile loss above which a model is refused."""
     update_rate: Share
     """How far a deployed model pulls that threshold down: 0 not at all, 1 to its own loss."""
+
+
+class ForecasterSteps(Section):
+    """The job of each step."""
+
+    prepare: Job
+    """Prepare: reads the feature store, cuts the windows."""
+    train: Job
+    """Train."""
+    transform: TransformJob
+    """Transform: forecasts every window."""
+    evaluate: Job
+    """Evaluate: scores the forecasts."""
+    link_mlflow: Job
+    """LinkMlflow: makes the MLflow version of the registered package."""
 
 
 class Forecaster(Section):
@@ -346,10 +407,20 @@ class Forecaster(Section):
 
     data: ForecasterData
     """Its data."""
+    network: ForecasterNetwork
+    """Its network."""
+    forecast: ForecasterForecast
+    """Its forecasts."""
     windows: ForecasterWindows
     """Its windows."""
     tunables: ForecasterTunables
     """Its runtime values, kept in Parameter Store."""
+    steps: ForecasterSteps
+    """Its jobs."""
+    execution: Execution
+    """How its pipelines run."""
+    serving: Serving
+    """Where its models may be served."""
 
 
 # --- configs/stages/*.yml ---------------------------------------------------------------------------------------------
@@ -480,7 +551,7 @@ def find_root(start: Path) -> Path:
 
 def overrides_from(environ: Mapping[str, str]) -> Path | None:
     """The overrides file that the environment names; a relative name counts from the working directory."""
-    name = environ.get(OVERRIDES_VARIABLE)
+    name = environ.get(names.OVERRIDES_VARIABLE)
     return Path(name) if name else None
 
 

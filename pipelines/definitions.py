@@ -28,6 +28,7 @@ from pipelines.session import sdk_environment
 
 PIPELINES: Mapping[tuple[str, str], str] = {
     ("cardholders", "build"): "pipelines.build.cardholders",
+    ("forecaster", "build"): "pipelines.build.forecaster",
 }
 """(workload, kind): the module whose `definition(configuration, image_uri)` renders the pipeline."""
 

@@ -20,6 +20,7 @@ __all__ = [
     "LogFollower",
     "StepRun",
     "describe_job",
+    "document",
     "document_of_step",
     "evaluation_of",
     "job_status",
@@ -36,6 +37,7 @@ FINISHED = frozenset({"Succeeded", "Failed", "Stopped"})
 LOG_GROUPS = {
     "ProcessingJob": "/aws/sagemaker/ProcessingJobs",
     "TrainingJob": "/aws/sagemaker/TrainingJobs",
+    "TransformJob": "/aws/sagemaker/TransformJobs",
 }
 
 
@@ -114,16 +116,18 @@ class Execution:
         return max(0.0, (end - self.started).total_seconds())
 
 
-def latest(sagemaker: Any, pipeline: str) -> str | None:
-    """ARN of the last execution of the pipeline, or None when there is no such pipeline or it never ran."""
-    try:
-        answer = sagemaker.list_pipeline_executions(
-            PipelineName=pipeline, SortBy="CreationTime", SortOrder="Descending", MaxResults=1
-        )
-    except sagemaker.exceptions.ResourceNotFound:
-        return None
-    summaries = answer["PipelineExecutionSummaries"]
-    return str(summaries[0]["PipelineExecutionArn"]) if summaries else None
+def latest(sagemaker: Any, *pipelines: str) -> str | None:
+    """ARN of the last execution of any of the pipelines, or None when none of them exists or ever ran."""
+    summaries: list[dict[str, Any]] = []
+    for pipeline in pipelines:
+        try:
+            summaries += sagemaker.list_pipeline_executions(
+                PipelineName=pipeline, SortBy="CreationTime", SortOrder="Descending", MaxResults=1
+            )["PipelineExecutionSummaries"]
+        except sagemaker.exceptions.ResourceNotFound:
+            continue
+    newest = max(summaries, key=lambda summary: summary["StartTime"], default=None)
+    return None if newest is None else str(newest["PipelineExecutionArn"])
 
 
 def read(sagemaker: Any, arn: str, known: Execution | None = None) -> Execution:
@@ -170,20 +174,26 @@ def watch(
 
 
 def outputs_of_job(described: Mapping[str, Any]) -> dict[str, str]:
-    """Where a job's description says that its results lie: S3 URI by output name; a training job's model as `model`."""
+    """Where a job's description says that its results lie: S3 URI by output name; a training job's model as `model`,
+    a transform's answers as `answers`.
+    """
     outputs = described.get("ProcessingOutputConfig", {}).get("Outputs", ())
     found = {output["OutputName"]: output["S3Output"]["S3Uri"] for output in outputs if "S3Output" in output}
     model = described.get("ModelArtifacts", {}).get("S3ModelArtifacts")
-    return {**found, "model": model} if model else found
+    answers = described.get("TransformOutput", {}).get("S3OutputPath")
+    return found | ({"model": model} if model else {}) | ({"answers": answers} if answers else {})
 
 
 def describe_job(sagemaker: Any, job: tuple[str, str]) -> dict[str, Any] | None:
     """A job's description, whatever its kind; None when there is no such job."""
     kind, name = job
+    describe = {
+        "ProcessingJob": sagemaker.describe_processing_job,
+        "TrainingJob": sagemaker.describe_training_job,
+        "TransformJob": sagemaker.describe_transform_job,
+    }[kind]
     try:
-        if kind == "ProcessingJob":
-            return dict(sagemaker.describe_processing_job(ProcessingJobName=name))
-        return dict(sagemaker.describe_training_job(TrainingJobName=name))
+        return dict(describe(**{f"{kind}Name": name}))
     except sagemaker.exceptions.ClientError as error:
         # AWS says ValidationException of a job that it cannot find, where it says ResourceNotFound of other things.
         message = str(error).lower()
@@ -210,10 +220,14 @@ def document_of_step(sagemaker: Any, s3: Any, execution: Execution, step: str, o
     uri = outputs_of_job(describe_job(sagemaker, job) or {}).get(output)
     if uri is None:
         return None
+    return document(s3, f"{uri.rstrip('/')}/{path}")
+
+
+def document(s3: Any, uri: str) -> Any:
+    """The JSON file at an S3 URI, parsed; None when there is none."""
     location = urlsplit(uri)
-    key = f"{location.path.strip('/')}/{path}"
     try:
-        body = s3.get_object(Bucket=location.netloc, Key=key)["Body"].read()
+        body = s3.get_object(Bucket=location.netloc, Key=location.path.lstrip("/"))["Body"].read()
     except s3.exceptions.NoSuchKey:
         return None
     return json.loads(body)

@@ -18,11 +18,22 @@ PROJECT_PATTERN = r"^(?!aws|ssm|xn--|sthree-|amzn-s3-demo-)[a-z](-?[a-z0-9])*$"
 PROJECT_LENGTH = 32
 WORKLOAD_PATTERN = r"^[a-z](-?[a-z0-9])*$"
 WORKLOAD_LENGTH = 16
+FEATURES_PATTERN = r"^[a-z](-?[a-z0-9])*$"
+FEATURES_LENGTH = 14  # with the project's and the workload's: SageMaker ends feature group names at 64 characters
+# What the feature groups hold: one each for the workload that fills it.
+MINUTES = ("forecaster", "minutes")
+HOLDERS = ("cardholders", "holders")
 ACCOUNT_PATTERN = r"^[0-9]{12}$"
 REGION_PATTERN = r"^[a-z]{2,4}(-[a-z]+)+-[0-9]$"
 
+# The environment variable that names a file of overrides (pipelines/config.py).
+OVERRIDES_VARIABLE = "MLOPS_OVERRIDES"
+
 KINDS = ("build", "deploy", "monitor")
 STAGES = ("staging", "prod")
+
+# The condition of the build pipelines that keeps a model from being registered twice.
+ALREADY_REGISTERED = "AlreadyRegistered"
 
 # What the starter passes to every execution; all other parameters of a pipeline are runtime values in Parameter Store.
 INPUT_DATA_URI = "InputDataUri"
@@ -31,18 +42,27 @@ GIT_COMMIT = "GitCommit"
 CHAMPION_MODEL_URI = "ChampionModelUri"
 MLFLOW_TRACKING_URI = "MlflowTrackingUri"
 REGISTERED_RUN_ID = "RegisteredRunId"
+REGISTERED_MODEL_URI = "RegisteredModelUri"
+SNAPSHOT_TIME = "SnapshotTime"
 EXECUTION_INPUTS = (
     INPUT_DATA_URI,
     EVALUATION_TIME,
+    SNAPSHOT_TIME,
     GIT_COMMIT,
     CHAMPION_MODEL_URI,
     REGISTERED_RUN_ID,
+    REGISTERED_MODEL_URI,
     MLFLOW_TRACKING_URI,
 )
+# Where MLflow's clients look for their server.
+MLFLOW_TRACKING_URI_VARIABLE = "MLFLOW_TRACKING_URI"
 
 # A processing argument cannot be empty, so that the absence of a champion has a word; likewise that of a package.
 NO_CHAMPION = "none"
 NO_RUN = "none"
+NO_MODEL = "none"
+# Likewise the moment of the newest record of a feature group that has none.
+NO_SNAPSHOT = "none"
 # Where a model package's customer metadata names the MLflow run that its model comes from.
 RUN_ID_KEY = "mlflow_run_id"
 
@@ -115,6 +135,15 @@ class Names:
     def package_group(self, workload: str) -> str:
         return f"{self.project}-{_workload(workload)}"
 
+    def feature_group(self, workload: str, features: str) -> str:
+        """The feature group of one kind of features of a workload, e.g. `fraud-cardholders-holders`."""
+        if not re.fullmatch(FEATURES_PATTERN, features) or len(features) > FEATURES_LENGTH:
+            raise ValueError(
+                f"features {features!r}: expected at most {FEATURES_LENGTH} lower-case letters, digits and single "
+                "hyphens, a letter first"
+            )
+        return f"{self.project}-{_workload(workload)}-{features}"
+
     def endpoint(self, workload: str, stage: str) -> str:
         if stage not in STAGES:
             raise ValueError(f"stage {stage!r}: expected one of {', '.join(STAGES)}")
@@ -173,6 +202,16 @@ class Names:
         if kind not in KINDS:
             raise ValueError(f"pipeline kind {kind!r}: expected one of {', '.join(KINDS)}")
         return f"s3://{self.bucket}/{_workload(workload)}/{kind}"
+
+    @property
+    def feature_store_uri(self) -> str:
+        """Where the feature groups' offline stores lie; SageMaker adds account, region and table."""
+        return f"s3://{self.bucket}/feature-store"
+
+    @property
+    def queries_uri(self) -> str:
+        """Where Athena writes the results of queries."""
+        return f"s3://{self.bucket}/athena"
 
     def models_uri(self, workload: str) -> str:
         """Where training jobs write their model.tar.gz; SageMaker adds `/{job name}/output/model.tar.gz`."""

@@ -104,10 +104,7 @@ def set_value(session: boto3.Session, configuration: Configuration, workload: st
     if field not in type(tunables).model_fields:
         hint = suggestion(name, (*fields, *fields.values())) or f"; expected one of {', '.join(fields)}"
         raise UsageError(f"`{workload}` has no runtime value `{name}`{hint}")
-    value = _typed(tunables, field, new)
-    if value is None:
-        expected = expectation(schema_at(type(tunables), (field,)))
-        raise UsageError(f"`{parameter_name(field)}`: found {new!r}, expected {expected}")
+    value = _checked(tunables, field, new)
     ssm = client(session, "ssm")
     together: dict[str, Any] = {**dict(tunables), **_others(ssm, configuration, workload, field), field: value}
     try:
@@ -118,6 +115,26 @@ def set_value(session: boto3.Session, configuration: Configuration, workload: st
     path = configuration.names.ssm_parameter(workload, parameter_name(field))
     ssm.put_parameter(Name=path, Value=text(value), Type="String", Overwrite=True)
     return _runtime_value(configuration, workload, field, text(value))
+
+
+def check(configuration: Configuration, workload: str, name: str, value: str) -> bool:
+    """Whether a workload has the runtime value `name` (as the parameter). Raises UsageError when it has, and the value
+    is of the wrong type or out of its range.
+    """
+    tunables = configuration.tunables(workload)
+    fields = {parameter_name(field): field for field in type(tunables).model_fields}
+    if name in fields:
+        _checked(tunables, fields[name], value)
+    return name in fields
+
+
+def _checked(tunables: Tunables, field: str, text: str) -> Value:
+    """The text as the field's type. Raises UsageError when it is not, or out of range."""
+    value = _typed(tunables, field, text)
+    if value is None:
+        expected = expectation(schema_at(type(tunables), (field,)))
+        raise UsageError(f"`{parameter_name(field)}`: found {text!r}, expected {expected}")
+    return value
 
 
 def _others(ssm: Any, configuration: Configuration, workload: str, field: str) -> dict[str, Value]:

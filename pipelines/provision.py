@@ -1,4 +1,5 @@
-"""What an account must have before a pipeline can run, made by boto3: bucket, role, package groups, runtime values.
+"""What an account must have before a pipeline can run, made by boto3: bucket, role, package groups, feature groups,
+runtime values.
 
 On this machine only, by `mlops up` and `mlops demo`; on AWS the project's stack makes them, with rights that are
 narrower than these. Everything is made when it is missing, and left alone when it is there.
@@ -7,16 +8,19 @@ narrower than these. Everything is made when it is missing, and left alone when 
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import boto3
 
-from pipelines import definitions, parameters
+from pipelines import definitions, feature_groups, parameters
 from pipelines.config import Configuration
 from pipelines.names import Names
 from pipelines.session import client
 
-__all__ = ["provision"]
+__all__ = ["provision", "stand_in_for_deepar"]
+
+DEEPAR_REPOSITORY, DEEPAR_TAG = "forecasting-deepar", "1"
 
 
 def provision(session: boto3.Session, configuration: Configuration) -> list[str]:
@@ -26,9 +30,31 @@ def provision(session: boto3.Session, configuration: Configuration) -> list[str]
         *_bucket(client(session, "s3"), names),
         *_role(client(session, "iam"), names),
         *_package_groups(client(session, "sagemaker"), names),
+        *_feature_groups(client(session, "sagemaker"), names),
     ]
     created = parameters.ensure(session, configuration)
     return [*made, f"{len(created)} runtime values in Parameter Store"] if created else made
+
+
+def stand_in_for_deepar(session: boto3.Session, names: Names, image_uri: str) -> None:
+    """Put an image where SageMaker's DeepAR is looked for: under its repository's name.
+
+    image_uri: the forecaster's own, registered before; it keeps DeepAR's contract. AWS has the true one, in an account
+    of its own.
+    """
+    ecr = client(session, "ecr")
+    _, _, name = image_uri.partition("/")
+    repository, _, tag = name.rpartition(":")
+    [image] = ecr.batch_get_image(repositoryName=repository, imageIds=[{"imageTag": tag}])["images"]
+    with suppress(ecr.exceptions.RepositoryAlreadyExistsException):
+        ecr.create_repository(repositoryName=DEEPAR_REPOSITORY)
+    with suppress(ecr.exceptions.ImageAlreadyExistsException):
+        ecr.put_image(
+            repositoryName=DEEPAR_REPOSITORY,
+            imageManifest=image["imageManifest"],
+            imageManifestMediaType=image["imageManifestMediaType"],
+            imageTag=DEEPAR_TAG,
+        )
 
 
 def _bucket(s3: Any, names: Names) -> list[str]:
@@ -72,3 +98,7 @@ def _package_groups(sagemaker: Any, names: Names) -> list[str]:
             sagemaker.create_model_package_group(ModelPackageGroupName=group)
             made.append(f"model package group {group}")
     return made
+
+
+def _feature_groups(sagemaker: Any, names: Names) -> list[str]:
+    return [made for group in feature_groups.FEATURE_GROUPS for made in feature_groups.ensure(sagemaker, names, group)]

@@ -20,10 +20,13 @@ def request(
 
     kind: `ProcessingJob` or `TrainingJob`. described: the answer of its Describe operation.
     image_uri: the image to run. scratch_uri: S3 URI without a slash at its end, below which outputs go.
-    Raises UsageError for a kind that this does not know.
+    Raises UsageError for a kind whose image is not in its request: a transform runs the image of its model.
     """
     if kind not in _CREATE:
-        raise UsageError(f"a {kind} cannot be run again alone; expected one of {', '.join(_CREATE)}")
+        raise UsageError(
+            f"a {kind} cannot be run again alone: its image is that of its model. Run the whole pipeline, or a step "
+            f"with a {' or '.join(_CREATE)}"
+        )
     # A description holds the request's own members, and more; the service's model says which they are.
     members = sagemaker.meta.service_model.operation_model(_CREATE[kind]).input_shape.members
     again = {key: value for key, value in described.items() if key in members and key not in _LEFT_OUT}

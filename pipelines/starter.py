@@ -17,7 +17,7 @@ import boto3
 from botocore.exceptions import ClientError
 
 from pipelines import names as n
-from pipelines import parameter_store
+from pipelines import parameter_store, snapshot
 from pipelines.errors import ParameterError, ServiceError, suggestion
 
 
@@ -69,6 +69,10 @@ def start(
         inputs[n.CHAMPION_MODEL_URI] = champion_model_uri(sagemaker, names, workload)
     if n.REGISTERED_RUN_ID in declared and n.REGISTERED_RUN_ID not in given:
         inputs[n.REGISTERED_RUN_ID] = registered_run_id(sagemaker, names, workload)
+    if n.REGISTERED_MODEL_URI in declared and n.REGISTERED_MODEL_URI not in given:
+        inputs[n.REGISTERED_MODEL_URI] = registered_model_uri(sagemaker, names, workload)
+    if n.SNAPSHOT_TIME in declared and n.SNAPSHOT_TIME not in given:
+        inputs[n.SNAPSHOT_TIME] = snapshot.newest_record(session, names.feature_group(*n.MINUTES), names.queries_uri)
     runtime = [name for name in declared if name not in n.EXECUTION_INPUTS and name not in given]
     stored = parameter_store.read(session.client("ssm"), names.ssm_path(workload)) if runtime else {}
     missing = [name for name in runtime if name not in stored]
@@ -94,22 +98,30 @@ def champion_model_uri(sagemaker: Any, names: n.Names, workload: str) -> str:
     approved.
     """
     package = _newest_package(sagemaker, names.package_group(workload), ModelApprovalStatus="Approved")
-    if package is None:
-        return n.NO_CHAMPION
-    containers = package.get("InferenceSpecification", {}).get("Containers", [])
-    uri = containers[0].get("ModelDataUrl") if containers else None
-    if not uri:
-        raise ServiceError(
-            f"the approved model package `{package['ModelPackageArn']}` names no model data; expected one container "
-            "with a ModelDataUrl"
-        )
-    return str(uri)
+    return n.NO_CHAMPION if package is None else _model_uri(package)
 
 
 def registered_run_id(sagemaker: Any, names: n.Names, workload: str) -> str:
     """The MLflow run of the newest package, whatever was decided about it, or `none` when there is none."""
     package = _newest_package(sagemaker, names.package_group(workload))
     return n.NO_RUN if package is None else package.get("CustomerMetadataProperties", {}).get(n.RUN_ID_KEY, n.NO_RUN)
+
+
+def registered_model_uri(sagemaker: Any, names: n.Names, workload: str) -> str:
+    """Where the model of the newest package lies, whatever was decided about it, or `none` when there is none."""
+    package = _newest_package(sagemaker, names.package_group(workload))
+    return n.NO_MODEL if package is None else _model_uri(package)
+
+
+def _model_uri(package: Mapping[str, Any]) -> str:
+    containers = package.get("InferenceSpecification", {}).get("Containers", [])
+    uri = containers[0].get("ModelDataUrl") if containers else None
+    if not uri:
+        raise ServiceError(
+            f"the model package `{package['ModelPackageArn']}` names no model data; expected one container with a "
+            "ModelDataUrl"
+        )
+    return str(uri)
 
 
 def _newest_package(sagemaker: Any, group: str, **filters: str) -> dict[str, Any] | None:

@@ -30,6 +30,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "diff": ("diff", "Show what changed since the account's definitions."),
     "images": ("images", "Register the image of each folder with a Dockerfile."),
     "params": ("params", "List and set the runtime values in Parameter Store."),
+    "ingest": ("ingest", "Load a file of minutes into the feature store."),
     "run": ("run", "Update a pipeline, start it and follow it to its end."),
     "step": ("step", "Run one step of the last execution again, alone."),
     "stop": ("stop", "Stop the last execution of a pipeline."),
@@ -161,12 +162,16 @@ def use_local_environment(start: Path) -> None:
             break
     else:
         return
-    from pipelines.names import LocalPaths
+    from pipelines.names import OVERRIDES_VARIABLE, LocalPaths
 
     file = LocalPaths(folder).environment
     if not file.is_file():
         return
     from dotenv import dotenv_values
 
-    # The file goes before the environment as a whole: an endpoint with someone else's credentials helps no one.
+    # The file goes before the environment: an endpoint with someone else's credentials helps no one. Only other
+    # overrides of the configuration are a choice that is made for one command.
+    chosen = os.environ.get(OVERRIDES_VARIABLE)
     os.environ.update({name: value for name, value in dotenv_values(file).items() if value is not None})
+    if chosen:
+        os.environ[OVERRIDES_VARIABLE] = chosen

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pipelines import registry
 from pipelines.cli import decision
-from pipelines.cli.options import DecisionJsonOption, VersionArgument, WhoOption, WhyOption, WorkloadOption
+from pipelines.cli.options import DecisionJsonOption, PackagesOption, VersionArgument, WhoOption, WhyOption
 
 
 def command(
     version: VersionArgument,
     why: WhyOption,
     who: WhoOption = None,
-    workload: WorkloadOption = None,
+    workload: PackagesOption = None,
     as_json: DecisionJsonOption = False,
 ) -> None:
     """Approve a model package: it may be deployed, and is the champion that later ones are measured against.

@@ -17,9 +17,9 @@ from pipelines.session import client
 
 def take(decision: Decision, version: str, workload: str | None, why: str, who: str | None, as_json: bool) -> None:
     """Take a decision on a version and tell what became of it."""
-    workload = select.workload_of(workload)
     context = Context.here()
     sagemaker = client(context.session, "sagemaker")
+    workload = select.workload_with_packages(context, sagemaker, workload)
     group = context.names.package_group(workload)
     package = registry.find(registry.packages(sagemaker, group), version, group)
     person = who if who is not None else git.user(context.root)

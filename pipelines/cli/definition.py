@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
 
 from pipelines import definitions
 from pipelines.cli.context import Context
+from pipelines.errors import ProjectError
 
 
 def command(
@@ -18,3 +20,13 @@ def command(
     definitions.check(workload, pipeline)
     context = Context.here()
     typer.echo(definitions.render(workload, pipeline, context.configuration, context.root))
+
+
+def render_all() -> None:
+    """Bring every definition of the working copy into the cache, with one import of the SDK for all."""
+    context = Context.here()
+    try:
+        for workload, kind in definitions.PIPELINES:
+            definitions.render(workload, kind, context.configuration, context.root)
+    except ProjectError as error:
+        sys.exit(str(error))

@@ -1,4 +1,4 @@
-"""`mlops demo`: from nothing to a model package that waits for approval, on this machine, in a minute."""
+"""`mlops demo`: from nothing to two model packages that wait for approval, on this machine, in a minute and a half."""
 
 from __future__ import annotations
 
@@ -9,34 +9,37 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from pipelines import definitions, executions, git, provision, registry, stack, starter
+from pipelines import executions, git, provision, registry, stack, starter
 from pipelines.cli import environment, show
 from pipelines.cli.context import Context
+from pipelines.cli.ingest import load as load_minutes
 from pipelines.cli.report import write as write_report
+from pipelines.cli.results import evaluation_line, evaluation_table
 from pipelines.cli.run import bring, moment_of, tracking_uri, uploaded, watched
-from pipelines.cli.up import overrides_path, tell
+from pipelines.cli.up import overrides_path, register_images, tell
 from pipelines.config import find_root, load
 from pipelines.errors import ProjectError, UsageError
 from pipelines.executions import Execution
+from pipelines.ingest import read as read_minutes
 from pipelines.names import LocalPaths
-from pipelines.report.format import duration, figure, percent
-from pipelines.report.measures import METRICS
+from pipelines.report.format import duration
 from pipelines.session import client
 from pipelines.stack import DEFAULT_PORT, Stack
 
-WORKLOAD, KIND = "cardholders", "build"
+RENDER = "from pipelines.cli.definition import render_all; render_all()"
+KIND = "build"
+CARDHOLDERS, FORECASTER = "cardholders", "forecaster"
 
 
 class DemoError(ProjectError):
@@ -47,71 +50,97 @@ def command(
     data: Annotated[
         Path | None, typer.Option("--data", help="Your own card data, .csv or .csv.gz; without it, data is made up.")
     ] = None,
+    minutes: Annotated[
+        Path | None,
+        typer.Option("--minutes", help="Your own minutes, as `mlops ingest` takes them; without it, data is made up."),
+    ] = None,
     port: Annotated[
         int, typer.Option("--port", help="Of localcloud; MLflow takes the next one.", min=1024, max=65534)
     ] = DEFAULT_PORT,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the servers running.")] = False,
 ) -> int:
-    """Run the cardholders build pipeline from data to a model package, on servers of its own.
+    """Run both build pipelines from data to model packages, on servers of their own.
 
     They are stopped at the end; their state stays. Two demos run beside each other on ports that differ by two or more.
     """
     began = time.monotonic()
     if data is not None and not data.is_file():
         raise UsageError(f"--data `{data}` is no file, expected a .csv or .csv.gz with card transactions")
+    if minutes is not None and not minutes.is_file():
+        raise UsageError(f"--minutes `{minutes}` is no file, expected a .csv, .csv.gz or .parquet with minutes")
     paths = LocalPaths(find_root(Path.cwd()))
     overrides = overrides_path(paths)
     configuration = load(paths.root, overrides)
-    definitions.check(WORKLOAD, KIND)
+    moment = datetime.now(UTC)
     folder = paths.state / ("demo" if port == DEFAULT_PORT else f"demo-{port}")
     servers = Stack(folder, port, configuration.names.region)
     out = show.console()
     with _ending_in_order(), _only_one(folder, port):
         _clear(folder, servers)
         variables = environment.variables(servers, overrides)
-        with (
-            stack.started(servers, lambda text: out.print(text)),
-            _helpers(paths.root, variables, data, folder) as (rendered, file),
-        ):
+        with stack.started(servers, lambda text: out.print(text)), _Helpers(paths.root, variables) as helpers:
             tell(out, servers)
+            helpers.start("rendering the definitions", "-c", RENDER)
+            if data is None:
+                data = folder / "transactions.csv.gz"
+                helpers.start("making card transactions", "-m", "seed_code.cardholders.generate", "--out", str(data))
+            if minutes is None:
+                minutes = folder / "minutes.parquet"
+                helpers.start(
+                    "making minutes",
+                    *("-m", "seed_code.forecaster.generate", "--out", str(minutes)),
+                    *("--end", f"{moment_of(None, moment, FORECASTER):%Y-%m-%dT%H:%M:%SZ}"),
+                    *("--days", str(configuration.workloads.forecaster.data.history_days)),
+                )
             with out.status("starting localcloud", spinner="dots"):
                 servers.wait(servers.localcloud)
             environment.use(variables)
             context = Context(paths.root)
-            with out.status("making bucket, role and parameters", spinner="dots"):
+            with out.status("making bucket, role, feature groups, parameters and images", spinner="dots"):
                 provision.provision(context.session, context.configuration)
-            with out.status("making card transactions", spinner="dots"):
-                source = file()
-            data_uri = uploaded(out, context, WORKLOAD, source)
-            with out.status("rendering the pipeline definition", spinner="dots"):
-                rendered()
-            bring(out, context, WORKLOAD, KIND)
-            out.print()
-            arn = starter.start(
-                context.session,
-                context.names,
-                WORKLOAD,
-                KIND,
-                evaluation_time=moment_of(None, datetime.now(UTC)),
-                git_commit=git.commit(paths.root),
-                mlflow_tracking_uri=tracking_uri(),
-                input_data_uri=data_uri,
-            )
-            with ThreadPoolExecutor(1) as threads:
+                register_images(context)
+            helpers.finish(out, "making card transactions", "making minutes")
+            data_uri = uploaded(out, context, CARDHOLDERS, data)
+            helpers.finish(out, "rendering the definitions")
+            with ThreadPoolExecutor(2) as threads:
                 # MLflow takes seconds to start, and is needed by Evaluate only.
                 mlflow = threads.submit(servers.wait, servers.mlflow)
-                execution = watched(out, context, arn, WORKLOAD, KIND)
-                mlflow.result()
-            _results(out, context, execution)
-            report = write_report(context, execution, WORKLOAD, KIND)
-            out.print(f"Report         {show.short(report)}", soft_wrap=True)
+                # Writing the minutes takes one processor for as long as the first pipeline mostly leaves one idle.
+                ingested = threads.submit(load_minutes, Console(quiet=True), context, read_minutes(minutes))
+                first = _build(out, context, CARDHOLDERS, moment, data_uri)
+                with out.status("writing minutes to the feature store", spinner="dots"):
+                    mlflow.result(), ingested.result()
+            second = _build(out, context, FORECASTER, moment, None)
             if keep:
                 environment.keep(paths, variables)
             else:
                 with out.status("stopping the servers", spinner="dots"):
                     servers.stop()
-    _next(out, servers, keep, execution.status == "Succeeded", time.monotonic() - began)
-    return 0 if execution.status == "Succeeded" else 1
+    good = first.status == second.status == "Succeeded"
+    _next(out, servers, keep, good, time.monotonic() - began)
+    return 0 if good else 1
+
+
+def _build(out: Console, context: Context, workload: str, moment: datetime, data_uri: str | None) -> Execution:
+    """Run a workload's build pipeline, and tell what came of it."""
+    out.print()
+    out.print(Text(workload, "bold"))
+    bring(out, context, workload, KIND)
+    arn = starter.start(
+        context.session,
+        context.names,
+        workload,
+        KIND,
+        evaluation_time=moment_of(None, moment, workload),
+        git_commit=git.commit(context.root),
+        mlflow_tracking_uri=tracking_uri(),
+        input_data_uri=data_uri,
+    )
+    execution = watched(out, context, arn, workload, KIND)
+    _results(out, context, execution, workload)
+    report = write_report(context, execution, workload, KIND)
+    out.print(f"Report         {show.short(report)}", soft_wrap=True)
+    return execution
 
 
 # --- what it starts ---------------------------------------------------------------------------------------------------
@@ -159,54 +188,43 @@ def _clear(folder: Path, servers: Stack) -> None:
     folder.mkdir(parents=True)
 
 
-@contextmanager
-def _helpers(
-    root: Path, variables: dict[str, str], data: Path | None, folder: Path
-) -> Iterator[tuple[Callable[[], None], Callable[[], Path]]]:
-    """Render the definition and make up data in processes of their own, while the servers start.
+class _Helpers:
+    """Work in processes of its own, while the servers start.
 
-    Gives two functions that wait: until the definition is in the cache, and until the data file is there.
+    All of it takes seconds of processor time, most of it in imports: in threads it would wait for each other.
     """
-    # Both take seconds of processor time, most of it in imports: in threads they would wait for each other.
-    verb = "from pipelines.cli import main; main()"
-    running = {
-        "rendering the definition": subprocess.Popen(
-            [sys.executable, "-c", verb, "definition", WORKLOAD, KIND],
-            cwd=root,
-            env={**os.environ, **variables},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-    }
-    file = data if data is not None else folder / "transactions.csv.gz"
-    if data is None:
-        running["making card transactions"] = subprocess.Popen(
-            [sys.executable, "-m", f"seed_code.{WORKLOAD}.generate", "--out", str(file)],
-            cwd=root,
+
+    def __init__(self, root: Path, variables: dict[str, str]) -> None:
+        self.root = root
+        self.environment = {**os.environ, **variables}
+        self.running: dict[str, subprocess.Popen[str]] = {}
+
+    def start(self, what: str, *arguments: str) -> None:
+        """Run Python with these arguments."""
+        self.running[what] = subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=self.root,
+            env=self.environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
         )
 
-    def wait(what: str) -> None:
-        process = running.get(what)
-        if process is None:
-            return
-        _, said = process.communicate()
-        if process.returncode != 0:
-            raise DemoError(f"{what} failed (exit status {process.returncode}):\n{said.strip()}")
+    def finish(self, out: Console, *what: str) -> None:
+        """Wait for those that were started. Raises DemoError with what one said when it failed."""
+        for name in what:
+            if name in self.running:
+                with out.status(name, spinner="dots"):
+                    _, said = self.running[name].communicate()
+                if self.running[name].returncode != 0:
+                    raise DemoError(f"{name} failed (exit status {self.running[name].returncode}):\n{said.strip()}")
 
-    def made() -> Path:
-        wait("making card transactions")
-        return file
+    def __enter__(self) -> Self:
+        return self
 
-    try:
-        yield lambda: wait("rendering the definition"), made
-    finally:
-        for process in running.values():
+    def __exit__(self, *_: object) -> None:
+        for process in self.running.values():
             if process.poll() is None:
                 process.kill()
             process.communicate() if process.returncode is None else process.wait()
@@ -217,15 +235,15 @@ def _helpers(
 # --- what it tells ----------------------------------------------------------------------------------------------------
 
 
-def _results(out: Console, context: Context, execution: Execution) -> None:
+def _results(out: Console, context: Context, execution: Execution, workload: str) -> None:
     """The evaluation against its baselines, the package, and MLflow's versions."""
     sagemaker = client(context.session, "sagemaker")
     evaluation = executions.evaluation_of(sagemaker, client(context.session, "s3"), execution)
     if evaluation is not None:
         out.print()
-        out.print(_metrics_table(evaluation))
-        out.print(Text(_clusters_line(evaluation)), soft_wrap=True)
-    known = registry.packages(sagemaker, context.names.package_group(WORKLOAD))
+        out.print(evaluation_table(evaluation))
+        out.print(Text(evaluation_line(evaluation)), soft_wrap=True)
+    known = registry.packages(sagemaker, context.names.package_group(workload))
     out.print()
     if known:
         newest = known[0]
@@ -235,28 +253,6 @@ def _results(out: Console, context: Context, execution: Execution) -> None:
             model = newest.mlflow_model(part)
             address = f"{tracking_uri()}/#/models/{model['name']}/versions/{model['version']}"
             out.print(f"MLflow         {model['name']} version {model['version']}  {address}", soft_wrap=True)
-
-
-def _metrics_table(evaluation: dict[str, Any]) -> Table:
-    baselines = {name: values for name, values in evaluation.get("baselines", {}).items() if isinstance(values, dict)}
-    table = Table(box=None, padding=(0, 3, 0, 0), header_style="bright_black")
-    table.add_column("on the same holdout")
-    for name in ("model", *baselines):
-        table.add_column(name.replace("_", " "), justify="right")
-    for measure in METRICS:
-        value = evaluation.get("metrics", {}).get(measure.key)
-        if value is None:
-            continue
-        others = [values.get(measure.key) for values in baselines.values()]
-        cells = [figure(other) if other is not None else "" for other in others]
-        table.add_row(f"{measure.name} {measure.arrow}", Text(figure(value), "bold"), *cells)
-    return table
-
-
-def _clusters_line(evaluation: dict[str, Any]) -> str:
-    profiles = evaluation.get("clusters", {}).get("profiles", [])
-    shares = ", ".join(f"{profile.get('name')} {percent(profile.get('share'))}" for profile in profiles)
-    return f"{len(profiles)} clusters: {shares}" if profiles else ""
 
 
 def _next(out: Console, servers: Stack, keep: bool, good: bool, seconds: float) -> None:
@@ -271,8 +267,10 @@ def _next(out: Console, servers: Stack, keep: bool, good: bool, seconds: float) 
     if not keep:
         steps.append((f"mlops up --state {state}", "bring the servers back"))
     if good:
-        steps.append(("mlops models", "the package with its metrics"))
-        steps.append(('mlops approve latest --why "…"', "let it become the champion"))
+        steps.append(("mlops models forecaster", "the packages with their metrics"))
+        approve = 'mlops approve latest --workload forecaster --why "…"'
+        steps.append((approve, "let it become the champion"))
     steps.append(("mlops run cardholders build", "run again: what has not changed comes from the cache"))
+    width = max(len(what) for what, _ in steps) + 2
     for what, why in steps:
-        out.print(Text.assemble("  ", f"{what:<34}", (why, "bright_black")), soft_wrap=True)
+        out.print(Text.assemble("  ", f"{what:<{width}}", (why, "bright_black")), soft_wrap=True)

@@ -6,8 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from pipelines.config import OVERRIDES_VARIABLE
-from pipelines.names import LocalPaths
+from pipelines.names import OVERRIDES_VARIABLE, LocalPaths
 from pipelines.stack import Stack
 
 __all__ = ["STATE_VARIABLE", "Environment", "forget", "keep", "state_in_use", "use", "variables"]

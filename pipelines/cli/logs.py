@@ -44,14 +44,13 @@ def _job(
     context: Context, sagemaker: Any, name: str, workload: str | None, pipeline: str | None, execution: str | None
 ) -> tuple[str, str]:
     """The job that a step or a job's name means; a step goes before."""
-    workload, kind = select.pipeline(workload, pipeline)
     problem: UsageError
     try:
-        found = select.execution_of(context, sagemaker, workload, kind, execution)
+        _, _, found = select.execution(context, sagemaker, workload, pipeline, execution)
         return select.job_of(sagemaker, found, select.step_of(found, name))
     except UsageError as error:
         problem = error
-    for job_kind in ("ProcessingJob", "TrainingJob"):
+    for job_kind in executions.LOG_GROUPS:
         if executions.job_status(sagemaker, (job_kind, name)) is not None:
             return job_kind, name
     raise problem

@@ -6,12 +6,15 @@ from typing import Annotated
 
 import typer
 
-WorkloadArgument = Annotated[str | None, typer.Argument(help="e.g. `cardholders`; may be left away when there is one")]
+WorkloadArgument = Annotated[str | None, typer.Argument(help="e.g. `cardholders`")]
 PipelineArgument = Annotated[str | None, typer.Argument(help="`build` (when left away), `deploy` or `monitor`")]
-WorkloadOption = Annotated[str | None, typer.Option("--workload", help="May be left away when there is one.")]
-PipelineOption = Annotated[str | None, typer.Option("--pipeline", help="`build` when left away.")]
+WorkloadOption = Annotated[str | None, typer.Option("--workload", help="Of whose pipelines; all when left away.")]
+PipelineOption = Annotated[str | None, typer.Option("--pipeline", help="`build`, `deploy` …; all when left away.")]
 ExecutionOption = Annotated[str | None, typer.Option("--execution", help="Id or ARN; the last one when left away.")]
 # of `approve` and `reject`
+PackagesOption = Annotated[
+    str | None, typer.Option("--workload", help="Whose; may be left away while one workload has packages.")
+]
 VersionArgument = Annotated[str, typer.Argument(help="A version's number, or `latest`.")]
 WhyOption = Annotated[str, typer.Option("--why", help="The reason; kept with the package.")]
 WhoOption = Annotated[str | None, typer.Option("--who", help="Who decides; the name that Git knows when left away.")]

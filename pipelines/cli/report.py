@@ -13,8 +13,10 @@ import typer
 from pipelines.cli import select
 from pipelines.cli.context import Context
 from pipelines.cli.options import ExecutionOption, PipelineArgument, WorkloadArgument
+from pipelines.config import load
 from pipelines.errors import UsageError
 from pipelines.executions import Execution
+from pipelines.parameters import defaults, text
 from pipelines.report.format import bytes_text
 from pipelines.session import client
 
@@ -29,9 +31,9 @@ def command(
     open_it: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
 ) -> None:
     """Write an execution's report as one HTML page that needs nothing but itself, and print its path."""
-    workload, kind = select.pipeline(workload, pipeline)
     context = Context.here()
-    found = select.execution_of(context, client(context.session, "sagemaker"), workload, kind, execution)
+    sagemaker = client(context.session, "sagemaker")
+    workload, kind, found = select.execution(context, sagemaker, workload, pipeline, execution)
     file = write(context, found, workload, kind, out)
     typer.echo(str(file))
     typer.echo(bytes_text(file.stat().st_size), err=True)
@@ -52,11 +54,12 @@ def write(context: Context, execution: Execution, workload: str, kind: str, out:
         client(context.session, "s3"),
         client(context.session, "logs"),
         execution,
-        project=context.names.project,
+        names=context.names,
         workload=workload,
         kind=kind,
         made_at=datetime.now(UTC),
         mlflow_url=mlflow if mlflow.startswith("http") else None,
+        file_values=file_values(context, workload),
     )
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -66,3 +69,9 @@ def write(context: Context, execution: Execution, workload: str, kind: str, out:
             f"the report cannot be written to `{file}`: {error.strerror}; name another file with --out"
         ) from error
     return file
+
+
+def file_values(context: Context, workload: str) -> dict[str, str]:
+    """The workload's runtime values as its configuration file gives them, whatever overrides are at work here."""
+    values = defaults(load(context.root, None).tunables(workload))
+    return {name: text(value) for name, value in values.items()}

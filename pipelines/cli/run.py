@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,12 +14,12 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from pipelines import definitions, deployment, executions, git, images, starter
+from pipelines import definitions, deployment, executions, git, images, parameters, starter
 from pipelines import names as n
 from pipelines.cli import select, show
 from pipelines.cli.context import Context
 from pipelines.cli.options import PipelineArgument, WorkloadArgument
-from pipelines.errors import ServiceError, UsageError
+from pipelines.errors import ServiceError, UsageError, suggestion
 from pipelines.report.format import duration
 from pipelines.session import client
 
@@ -35,7 +36,9 @@ def command(
     evaluation_time: Annotated[
         str | None,
         typer.Option(
-            "--evaluation-time", help="The moment the execution is about, ISO 8601. Without it: today, 00:00 UTC."
+            "--evaluation-time",
+            help="The moment the execution is about, ISO 8601. Without it: the day's beginning, for the forecaster the "
+            "hour's; in UTC.",
         ),
     ] = None,
     param: Annotated[
@@ -54,8 +57,9 @@ def command(
     workload, kind = select.pipeline(workload, pipeline)
     context = Context.here()
     out = show.console(stderr=as_json)
-    moment = moment_of(evaluation_time, datetime.now(UTC))
+    moment = moment_of(evaluation_time, datetime.now(UTC), workload)
     overrides = parameters_of(param or [])
+    _check(context, workload, overrides)
     # Before the rest: a path that is wrong should change nothing in the account.
     data_uri = _data(out, context, workload, kind, data, overrides)
     bring(out, context, workload, kind)
@@ -73,7 +77,9 @@ def command(
     sagemaker = client(context.session, "sagemaker")
     out.print(
         Text.assemble(
-            ("started ", "bright_black"), arn.rsplit("/", 1)[-1], (f"  as of {moment:%Y-%m-%d}", "bright_black")
+            ("started ", "bright_black"),
+            arn.rsplit("/", 1)[-1],
+            (f"  as of {moment:%Y-%m-%d %H:%M} UTC", "bright_black"),
         )
     )
     if not wait:
@@ -133,19 +139,23 @@ def watched(out: Console, context: Context, arn: str, workload: str, kind: str) 
     note = f", {cached} of {len(worked)} steps from the cache" if cached else ""
     style = "bold green" if execution.status == "Succeeded" else "bold red"
     out.print(Text.assemble((execution.status, style), f" in {duration(execution.seconds())}{note}"), soft_wrap=True)
+    once = execution.step(n.ALREADY_REGISTERED)
+    if once is not None and once.outcome:
+        out.print(f"The newest model package is this very model (`mlops models {workload}`): nothing to register.")
     if execution.status != "Succeeded":
         show.describe_failures(out, execution, client(context.session, "logs"), workload, kind)
     return execution
 
 
-def moment_of(text: str | None, now: datetime) -> datetime:
-    """The evaluation time that an option gives, aware; without it the day's beginning.
+def moment_of(text: str | None, now: datetime, workload: str) -> datetime:
+    """The evaluation time that an option gives, aware; without it the day's beginning, for the forecaster the hour's.
 
-    Not the very second: an execution that is started again on the same day is about the same moment, and what has not
-    changed since comes from the cache. Raises UsageError for what is no ISO 8601 time.
+    Not the very second: an execution that is started again soon is about the same moment, and what has not changed
+    since comes from the cache. Raises UsageError for what is no ISO 8601 time.
     """
     if text is None:
-        return now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        hour = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+        return hour if workload == n.MINUTES[0] else hour.replace(hour=0)
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -164,6 +174,24 @@ def parameters_of(pairs: list[str]) -> dict[str, str]:
     return found
 
 
+def _check(context: Context, workload: str, overrides: Mapping[str, str]) -> None:
+    """Find what is wrong with an execution's own parameters before anything is changed. Raises UsageError."""
+    for name, value in overrides.items():
+        if parameters.check(context.configuration, workload, name, value):
+            continue
+        if name not in n.EXECUTION_INPUTS:
+            tunables = parameters.defaults(context.configuration.tunables(workload))
+            raise UsageError(
+                f"`{workload}` has no parameter `{name}`"
+                f"{suggestion(name, (*n.EXECUTION_INPUTS, *tunables)) or '; expected one of ' + ', '.join(tunables)}"
+            )
+        if name == n.EVALUATION_TIME or (name == n.SNAPSHOT_TIME and value != n.NO_SNAPSHOT):
+            try:
+                datetime.fromisoformat(value)
+            except ValueError:
+                raise UsageError(f"`{name}`: found {value!r}, expected ISO 8601 such as 2026-11-22T04:00:00Z") from None
+
+
 def tracking_uri() -> str:
     """MLflow's address for the jobs, from MLFLOW_TRACKING_URI. Raises UsageError when it is not set."""
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
@@ -179,6 +207,13 @@ def _data(
     out: Console, context: Context, workload: str, kind: str, data: Path | None, overrides: dict[str, str]
 ) -> str | None:
     """Where the execution's data lies; None when the starter is to decide, or an override does."""
+    if workload == n.MINUTES[0]:
+        if data is not None:
+            raise UsageError(
+                f"`{workload}` reads the feature store, not a file; load the file with `mlops ingest {data}` and run "
+                "without --data"
+            )
+        return None
     if n.INPUT_DATA_URI in overrides:
         if data is not None:
             raise UsageError(f"expected --data or --param {n.INPUT_DATA_URI}=…, not both")

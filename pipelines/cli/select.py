@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipelines import definitions, executions
+from pipelines import definitions, executions, registry
 from pipelines.cli.context import Context
 from pipelines.errors import UsageError, suggestion
 from pipelines.executions import LOG_GROUPS, Execution, StepRun
 
-__all__ = ["execution_of", "job_of", "pipeline", "step_of", "workload_of"]
+__all__ = ["execution", "job_of", "pipeline", "step_of", "workload_of", "workload_with_packages"]
 
 
 def pipeline(workload: str | None, kind: str | None) -> tuple[str, str]:
@@ -38,19 +38,53 @@ def workload_of(workload: str | None) -> str:
     return workload
 
 
-def execution_of(context: Context, sagemaker: Any, workload: str, kind: str, given: str | None = None) -> Execution:
-    """The execution with an id or ARN, or else the pipeline's last one. Raises UsageError when there is none."""
-    name = context.names.pipeline(workload, kind)
+def workload_with_packages(context: Context, sagemaker: Any, workload: str | None) -> str:
+    """The workload meant; when it is left away, the only one that has model packages. Raises UsageError otherwise."""
+    if workload is not None:
+        return workload_of(workload)
+    known = sorted({each for each, _ in definitions.PIPELINES})
+    found = [each for each in known if registry.packages(sagemaker, context.names.package_group(each))]
+    if len(found) > 1:
+        raise UsageError(f"{' and '.join(found)} have model packages; expected --workload with one of them")
+    return found[0] if found else known[0]
+
+
+def execution(
+    context: Context, sagemaker: Any, workload: str | None, kind: str | None, given: str | None = None
+) -> tuple[str, str, Execution]:
+    """(workload, kind, execution) with an id or ARN, or else the last one; of the pipeline that is named, of all of
+    them that the words leave open otherwise.
+
+    Raises UsageError when there is none.
+    """
+    chosen = [pair for pair in definitions.PIPELINES if workload in (None, pair[0]) and kind in (None, pair[1])]
+    if not chosen:
+        chosen = [pipeline(workload, kind)]  # says which there are
+    by_name = {context.names.pipeline(*pair): pair for pair in chosen}
+    arns = [] if given is None else _arns(context, chosen, given)
+    if given is None and (last := executions.latest(sagemaker, *by_name)):
+        arns = [last]
+    for arn in arns:
+        try:
+            found = executions.read(sagemaker, arn)
+        except sagemaker.exceptions.ResourceNotFound:
+            continue
+        if found.pipeline in by_name:
+            return *by_name[found.pipeline], found
+    pipelines = " or ".join(f"`{name}`" for name in by_name)
     if given is None:
-        arn = executions.latest(sagemaker, name)
-        if arn is None:
-            raise UsageError(f"`{name}` has not been run yet; run it with `mlops run {workload} {kind}`")
-    else:
-        arn = given if given.startswith("arn:") else f"{context.names.pipeline_arn(workload, kind)}/execution/{given}"
-    try:
-        return executions.read(sagemaker, arn)
-    except sagemaker.exceptions.ResourceNotFound:
-        raise UsageError(f"there is no execution `{given}` of `{name}`; `mlops status` shows the last ones") from None
+        raise UsageError(
+            f"{pipelines} has not been run yet; run it with "
+            + " or ".join(f"`mlops run {each} {of}`" for each, of in chosen)
+        )
+    raise UsageError(f"there is no execution `{given}` of {pipelines}; `mlops status` shows the last ones")
+
+
+def _arns(context: Context, chosen: list[tuple[str, str]], given: str) -> list[str]:
+    """The ARNs that an execution's id, or ARN, may mean."""
+    if given.startswith("arn:"):
+        return [given]
+    return [f"{context.names.pipeline_arn(workload, kind)}/execution/{given}" for workload, kind in chosen]
 
 
 def step_of(execution: Execution, name: str) -> StepRun:

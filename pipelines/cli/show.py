@@ -19,6 +19,7 @@ from rich.text import Text
 
 from pipelines import executions
 from pipelines.executions import Execution, StepRun
+from pipelines.names import MINUTES
 from pipelines.report.flow import state_class, state_word
 from pipelines.report.format import duration
 
@@ -125,11 +126,15 @@ def describe_failures(out: Console, execution: Execution, logs: Any, workload: s
     jobs = [step.name for step in failed if step.job is not None]
     if jobs:
         out.print()
-        for what, why in (
-            (f"mlops run {workload} {kind} --data FILE", "run on other data"),
+        ways = [
             (f"mlops step {jobs[0]}", "run this step alone, after a change of the code"),
             (f"mlops run {workload} {kind}", "go on from it: what has not changed comes from the cache"),
-        ):
+        ]
+        if workload != MINUTES[0]:
+            ways.insert(0, (f"mlops run {workload} {kind} --data FILE", "run on other data"))
+        elif jobs[0] == "Prepare":  # reads the feature store, not a file
+            ways.insert(0, ("mlops ingest FILE", "bring other minutes, then run again"))
+        for what, why in ways:
             out.print(Text.assemble("  ", f"{what:<42}  ", (why, "bright_black")), soft_wrap=True)
     elif failed:
         out.print(f"\n`mlops report {workload} {kind}` shows the figures in full.", soft_wrap=True)

@@ -91,7 +91,7 @@ def _print(
         if known:
             versions = ", ".join(str(package.version) for package in reversed(known))
             subject = f"version {versions} waits" if len(known) == 1 else f"versions {versions} wait"
-            out.print(f"\n{workload}: {subject} for a decision (`mlops models`, `mlops approve`)", soft_wrap=True)
+            out.print(f"\n{workload}: {subject} for a decision (`mlops models {workload}`)", soft_wrap=True)
 
 
 def _document(

@@ -33,10 +33,9 @@ def command(
     Outputs go to a scratch folder; neither the execution nor the cache knows of it. Exit status 0 when the job
     completed.
     """
-    workload, kind = select.pipeline(workload, pipeline)
     context = Context.here()
     sagemaker = client(context.session, "sagemaker")
-    found = select.execution_of(context, sagemaker, workload, kind, execution)
+    workload, kind, found = select.execution(context, sagemaker, workload, pipeline, execution)
     step = select.step_of(found, name)
     job_kind, earlier = select.job_of(sagemaker, found, step)
     described = executions.describe_job(sagemaker, (job_kind, earlier))

@@ -16,11 +16,10 @@ def command(
     workload: WorkloadArgument = None,
     pipeline: PipelineArgument = None,
 ) -> None:
-    """Stop the last execution of a pipeline, if it still runs."""
-    workload, kind = select.pipeline(workload, pipeline)
+    """Stop the last execution, if it still runs; of the named pipeline, or else of all."""
     context = Context.here()
     sagemaker = client(context.session, "sagemaker")
-    execution = select.execution_of(context, sagemaker, workload, kind)
+    _, _, execution = select.execution(context, sagemaker, workload, pipeline)
     if execution.finished:
         typer.echo(f"execution {execution.id} has ended already: {execution.status}", err=True)
         return

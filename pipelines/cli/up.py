@@ -15,8 +15,10 @@ from pipelines.cli import environment, show
 from pipelines.cli.context import Context
 from pipelines.config import find_root, load, overrides_from
 from pipelines.errors import UsageError
-from pipelines.names import LocalPaths
+from pipelines.names import MINUTES, LocalPaths
 from pipelines.stack import DEFAULT_PORT, Stack
+
+FORECASTER, _ = MINUTES
 
 
 def command(
@@ -66,9 +68,18 @@ def prepare(servers: Stack, paths: LocalPaths, overrides: Path) -> list[str]:
     environment.use(environment.variables(servers, overrides))
     context = Context(paths.root)
     made = provision.provision(context.session, context.configuration)
-    registered = images.register_all(context.session, context.names, context.root)
+    registered = register_images(context)
     servers.wait(servers.mlflow)
     return [*made, *(f"image {image.uri}" for image in registered if image.new)]
+
+
+def register_images(context: Context) -> list[images.Registered]:
+    """Register the image of each workload, and the forecaster's also where SageMaker's DeepAR is looked for."""
+    registered = images.register_all(context.session, context.names, context.root)
+    for image in registered:
+        if image.workload == FORECASTER:
+            provision.stand_in_for_deepar(context.session, context.names, image.uri)
+    return registered
 
 
 def tell(out: Console, servers: Stack) -> None:

@@ -7,18 +7,17 @@ page then has no place for it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from markupsafe import Markup
 
+from pipelines.report.axes import Point, horizontal_grid, pieces, tick_labels
 from pipelines.report.format import compact, figure
 from pipelines.report.svg import LinearScale, LogScale, Scale, drawing, element, path, round_ticks
 
 __all__ = ["Plot", "Series", "Spread", "calibration_chart", "line_chart", "spread_chart"]
 
-Point = tuple[float, float | None]
 WIDTH, HEIGHT = 340.0, 220.0
 LEFT, RIGHT, TOP, BOTTOM = 44.0, 12.0, 10.0, 34.0
 
@@ -52,8 +51,11 @@ def line_chart(
     marked_x: float | None = None,
     marked_name: str = "chosen",
     y_from_zero: bool = False,
+    width: float = WIDTH,
 ) -> Plot | None:
-    """Lines over a common x. `marked_x` draws a vertical rule there, named `marked_name`."""
+    """Lines over a common x. `marked_x` draws a vertical rule there, named `marked_name`. `width` is the
+    drawing's in its own units: the more, the smaller its text beside it.
+    """
     series = [one for one in series if one.drawn]
     if not series:
         return None
@@ -62,12 +64,15 @@ def line_chart(
     low, high = min(ys), max(ys)
     room = (high - low) * 0.06 or abs(high) * 0.1 or 0.5
     ticks = round_ticks(0.0 if y_from_zero and low >= 0 else low - room, high + room, 5)
-    x_scale = LinearScale(min(xs), max(xs), LEFT + 6, WIDTH - RIGHT)
+    x_scale = LinearScale(min(xs), max(xs), LEFT + 6, width - RIGHT)
     y_scale = LinearScale(ticks[0], ticks[-1], HEIGHT - BOTTOM, TOP)
-    parts = [*_horizontal_grid(y_scale, ticks), *_x_axis(x_scale, _whole_ticks(x_scale), x_label)]
+    parts = [
+        *horizontal_grid(y_scale, ticks, LEFT, width - RIGHT),
+        *_x_axis(x_scale, _whole_ticks(x_scale), x_label, width),
+    ]
     if marked_x is not None and min(xs) <= marked_x <= max(xs):
         place = x_scale(marked_x)
-        right = place > WIDTH * 0.72
+        right = place > width * 0.72
         parts += [
             element("line", x1=place, x2=place, y1=TOP, y2=HEIGHT - BOTTOM, class_="rule"),
             element(
@@ -81,7 +86,7 @@ def line_chart(
         ]
     # The first series is the subject: it is drawn last, over those that it is compared with.
     for one in reversed(series):
-        for piece in _pieces(one.points):
+        for piece in pieces(one.points):
             parts.append(
                 element("path", d=path([(x_scale(x), y_scale(y)) for x, y in piece]), class_=f"line {one.style}")
             )
@@ -102,7 +107,7 @@ def line_chart(
         f"at {figure(one.drawn[-1][0])}"
         for one in series
     )
-    return Plot(title, drawing(WIDTH, HEIGHT, title, f"{title} over {x_label}: {described}.", parts))
+    return Plot(title, drawing(width, HEIGHT, title, f"{title} over {x_label}: {described}.", parts))
 
 
 def calibration_chart(bins: Sequence[Mapping[str, float | None]]) -> Markup | None:
@@ -125,7 +130,7 @@ def calibration_chart(bins: Sequence[Mapping[str, float | None]]) -> Markup | No
     x_scale = LinearScale(0, 1, LEFT + 6, width - RIGHT)
     y_scale = LinearScale(0, 1, plot_bottom, TOP)
     ticks = [0, 0.2, 0.4, 0.6, 0.8, 1]
-    parts = _horizontal_grid(y_scale, ticks, width)
+    parts = horizontal_grid(y_scale, ticks, LEFT, width - RIGHT)
     parts += [
         element("line", x1=x_scale(0), y1=y_scale(0), x2=x_scale(1), y2=y_scale(1), class_="line base"),
         element("text", "perfectly calibrated", x=x_scale(0.6), y=y_scale(0.5), class_="note"),
@@ -172,7 +177,7 @@ def calibration_chart(bins: Sequence[Mapping[str, float | None]]) -> Markup | No
         element("line", x1=x_scale(0), x2=x_scale(1), y1=bars_bottom, y2=bars_bottom, class_="axis"),
         element("text", "observed share ↑", x=x_scale(0) + 6, y=TOP + 9, class_="note"),
         element("text", "where the examples lie", x=x_scale(0) + 6, y=bars_top - 5, class_="note"),
-        *_tick_labels(x_scale, ticks, bars_bottom + 14),
+        *tick_labels(x_scale, ticks, bars_bottom + 14),
         element(
             "text",
             "predicted probability",
@@ -236,7 +241,7 @@ def spread_chart(title: str, rows: Sequence[Spread]) -> Plot | None:
             ),
             element("circle", element("title", said), cx=scale(row.middle), cy=y, r=4.5, class_="dot model ring"),
         ]
-    parts += _tick_labels(scale, scale.ticks(5), bottom + 14, compact)
+    parts += tick_labels(scale, scale.ticks(5), bottom + 14, compact)
     described = "; ".join(
         f"{row.name}: median {compact(row.middle)}, {compact(row.low)} to {compact(row.high)}" for row in rows
     )
@@ -252,50 +257,18 @@ def _spread_scale(rows: Sequence[Spread], start: float, end: float) -> Scale:
     return LinearScale(ticks[0], ticks[-1], start, end)
 
 
-def _pieces(points: Sequence[Point]) -> list[list[tuple[float, float]]]:
-    """The unbroken stretches of a line."""
-    pieces: list[list[tuple[float, float]]] = [[]]
-    for x, y in points:
-        if y is None or not math.isfinite(y):
-            pieces.append([])
-        else:
-            pieces[-1].append((x, y))
-    return [piece for piece in pieces if len(piece) > 1]
-
-
-def _horizontal_grid(scale: Scale, ticks: Sequence[float], width: float = WIDTH) -> list[Markup]:
-    lines = [
-        element("line", x1=LEFT, x2=width - RIGHT, y1=scale(tick), y2=scale(tick), class_="grid") for tick in ticks
-    ]
-    labels = [
-        element("text", text, x=LEFT - 6, y=scale(tick) + 3.5, class_="tick", text_anchor="end")
-        for tick, text in zip(ticks, _labels(ticks), strict=True)
-    ]
-    return lines + labels
-
-
-def _x_axis(scale: Scale, ticks: Sequence[float], label: str) -> list[Markup]:
+def _x_axis(scale: Scale, ticks: Sequence[float], label: str, width: float) -> list[Markup]:
     return [
-        element("line", x1=LEFT, x2=WIDTH - RIGHT, y1=HEIGHT - BOTTOM, y2=HEIGHT - BOTTOM, class_="axis"),
-        *_tick_labels(scale, ticks, HEIGHT - BOTTOM + 14),
+        element("line", x1=LEFT, x2=width - RIGHT, y1=HEIGHT - BOTTOM, y2=HEIGHT - BOTTOM, class_="axis"),
+        *tick_labels(scale, ticks, HEIGHT - BOTTOM + 14),
         element(
             "text",
             label,
-            x=(LEFT + WIDTH - RIGHT) / 2,
+            x=(LEFT + width - RIGHT) / 2,
             y=HEIGHT - 5,
             class_="label",
             text_anchor="middle",
         ),
-    ]
-
-
-def _tick_labels(
-    scale: Scale, ticks: Sequence[float], y: float, text: Callable[[float], str] | None = None
-) -> list[Markup]:
-    written = [text(tick) for tick in ticks] if text else _labels(ticks)
-    return [
-        element("text", label, x=scale(tick), y=y, class_="tick", text_anchor="middle")
-        for tick, label in zip(ticks, written, strict=True)
     ]
 
 
@@ -305,13 +278,3 @@ def _whole_ticks(scale: LinearScale) -> list[float]:
     room = (scale.high - scale.low) / 12
     inner = [tick for tick in ticks if tick - scale.low > room and scale.high - tick > room]
     return [scale.low, *inner, scale.high] if scale.high > scale.low else [scale.low]
-
-
-def _labels(ticks: Sequence[float]) -> list[str]:
-    """Tick labels with as many decimals as their step needs."""
-    if max((abs(tick) for tick in ticks), default=0) >= 10_000:
-        return [compact(tick) for tick in ticks]
-    steps = [b - a for a, b in pairwise(ticks) if b > a]
-    step = min(steps, default=1.0)
-    decimals = next((d for d in range(6) if abs(round(step, d) - step) < step * 1e-6), 6)
-    return [f"{tick:.{decimals}f}" for tick in ticks]

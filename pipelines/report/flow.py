@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from pipelines.executions import StepRun
 from pipelines.graph import Edge, Graph
+from pipelines.names import ALREADY_REGISTERED
 from pipelines.report.format import duration
 from pipelines.report.svg import drawing, element, number, shortened
 
@@ -34,11 +35,14 @@ def state_class(step: StepRun) -> str:
 
 
 def state_word(step: StepRun) -> str:
-    """What a person calls the step's state; a decided condition says how it decided."""
+    """What a person calls the step's state; a decided condition says how it decided: a gate is passed or not, a
+    question is answered.
+    """
     if step.status == "Succeeded" and step.cached_from:
         return "cached"
     if step.outcome is not None:
-        return "passed" if step.outcome else "not passed"
+        good, bad = ("yes", "no") if step.name == ALREADY_REGISTERED else ("passed", "not passed")
+        return good if step.outcome else bad
     return step.status.lower()
 
 
@@ -60,7 +64,8 @@ def flow(graph: Graph, steps: Mapping[str, StepRun], *, downwards: bool = False)
     reduced = graph.reduced()
     layout = _layout(reduced)
     along, across = (NODE_HEIGHT, NODE_WIDTH) if downwards else (NODE_WIDTH, NODE_HEIGHT)
-    layer_gap, lane_gap = (30.0, 22.0) if downwards else (26.0, 22.0)
+    # A long row is scaled down to the page: it gives up some of the room between its steps first.
+    layer_gap, lane_gap = (30.0, 22.0) if downwards else (26.0 if layout.layers <= 7 else 18.0, 22.0)
 
     def place(layer: float, lane: float) -> tuple[float, float]:
         """The middle of a step in a layer and lane."""
@@ -113,12 +118,13 @@ def _box(run: StepRun, middle: tuple[float, float]) -> Markup:
         )
     else:
         outline = element("rect", x=x, y=y, width=NODE_WIDTH, height=NODE_HEIGHT, rx=9)
+    name_style = "name long" if len(run.name) > 14 else "name"
     return element(
         "g",
         element("title", f"{run.name} ({run.type}), {second}{reason}"),
         outline,
         element("circle", cx=x + 18, cy=y + 33.5, r=3.6, class_="lamp"),
-        element("text", shortened(run.name, 18), x=x + 14, y=y + 21, class_="name"),
+        element("text", shortened(run.name, 18), x=x + 14, y=y + 21, class_=name_style),
         element("text", second, x=x + 27, y=y + 37.5, class_="state"),
         class_=f"step {state}",
     )

@@ -17,6 +17,7 @@ __all__ = [
     "percent",
     "short_uri",
     "web_address",
+    "whole_percent",
 ]
 
 NOTHING = "\u2013"
@@ -30,7 +31,7 @@ def as_number(value: Any) -> float | None:
 
 
 def figure(value: Any) -> str:
-    """A measure with four significant decimals; whole numbers as they are; a dash for none."""
+    """A measure with four decimals (very small ones with three digits); whole numbers as they are; a dash for none."""
     number = as_number(value)
     if number is None:
         return NOTHING
@@ -40,6 +41,8 @@ def figure(value: Any) -> str:
         return f"{number:,.0f}"
     if abs(number) >= 100:
         return f"{number:.1f}"
+    if abs(number) < 0.001:
+        return f"{number:.3g}"
     return f"{number:.4f}" if abs(number) < 10 else f"{number:.2f}"
 
 
@@ -68,6 +71,11 @@ def percent(value: Any) -> str:
     if number is None:
         return NOTHING
     return "<0.1 %" if 0 < number < 0.0005 else f"{number * 100:.1f} %"
+
+
+def whole_percent(share: float) -> str:
+    """A share as a level is named: `90 %`; with decimals where it has them (`97.5 %`)."""
+    return f"{share * 100:.3g} %"
 
 
 def duration(seconds: float | None) -> str:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
-from pipelines import executions
+from pipelines import executions, registry
+from pipelines import names as n
 from pipelines.executions import Execution
+from pipelines.names import Names
+from pipelines.registry import Package
 from pipelines.report.page import Inputs, JobDetail
 from pipelines.stack import answering
 
@@ -20,13 +24,17 @@ def gather(
     logs: Any,
     execution: Execution,
     *,
-    project: str,
+    names: Names,
     workload: str,
     kind: str,
     made_at: datetime,
     mlflow_url: str | None = None,
+    file_values: Mapping[str, str] | None = None,
 ) -> Inputs:
-    """The report's inputs for an execution. Steps without a job and executions without an evaluation lack theirs."""
+    """The report's inputs for an execution. Steps without a job and executions without an evaluation lack theirs.
+
+    An execution that found its model registered already shows that package, with the evaluation that led to it.
+    """
     jobs = {}
     for step in execution.steps:
         run = executions.run_that_worked(sagemaker, execution, step.name)
@@ -42,17 +50,23 @@ def gather(
                 log_tail=executions.log_tail(logs, run.job) if step.status == "Failed" else (),
             )
     evaluation = executions.evaluation_of(sagemaker, s3, execution)
+    package = _registered(sagemaker, execution)
+    if package is None and (before := _registered_before(sagemaker, execution, names.package_group(workload))):
+        package = _described(sagemaker, before.arn)
+        if evaluation is None and "evaluation_uri" in before.metadata:
+            evaluation = executions.document(s3, before.metadata["evaluation_uri"])
     return Inputs(
-        project=project,
+        project=names.project,
         workload=workload,
         kind=kind,
         execution=execution,
         made_at=made_at,
         evaluation=evaluation,
-        package=_package(sagemaker, execution),
+        package=package,
         jobs=jobs,
         mlflow_url=mlflow_url,
         mlflow_experiment_id=_experiment_id(mlflow_url, evaluation),
+        file_values=file_values or {},
     )
 
 
@@ -68,14 +82,34 @@ def _experiment_id(mlflow_url: str | None, evaluation: dict[str, Any] | None) ->
         return None
 
 
-def _package(sagemaker: Any, execution: Execution) -> dict[str, Any] | None:
+def _registered(sagemaker: Any, execution: Execution) -> dict[str, Any] | None:
     """The model package that the execution registered, as it is now; None when it did not, or it was deleted since."""
     for step in execution.steps:
         arn = step.metadata.get("RegisterModel", {}).get("Arn")
         if arn:
-            try:
-                return dict(sagemaker.describe_model_package(ModelPackageName=arn))
-            except sagemaker.exceptions.ClientError as error:
-                if "does not exist" not in str(error) and "ResourceNotFound" not in str(error):
-                    raise
+            return _described(sagemaker, arn)
+    return None
+
+
+def _registered_before(sagemaker: Any, execution: Execution, group: str) -> Package | None:
+    """The package that the execution found its model in; None when it found none."""
+    asked = execution.step(n.ALREADY_REGISTERED)
+    if asked is None or not asked.outcome:
+        return None
+    model_uri, run_id = (execution.parameters.get(name) for name in (n.REGISTERED_MODEL_URI, n.REGISTERED_RUN_ID))
+    for package in registry.packages(sagemaker, group):
+        if model_uri is not None and package.model_uri == model_uri:
+            return package
+        if run_id is not None and package.metadata.get(n.RUN_ID_KEY) == run_id:
+            return package
+    return None
+
+
+def _described(sagemaker: Any, arn: str) -> dict[str, Any] | None:
+    """A package as it is now; None when it was deleted."""
+    try:
+        return dict(sagemaker.describe_model_package(ModelPackageName=arn))
+    except sagemaker.exceptions.ClientError as error:
+        if "does not exist" not in str(error) and "ResourceNotFound" not in str(error):
+            raise
     return None

@@ -17,16 +17,15 @@ __all__ = ["LinearScale", "LogScale", "Scale", "drawing", "element", "number", "
 
 def element(name: str, *children: str | Markup, **attributes: str | float | None) -> Markup:
     """One SVG element. Text and values are escaped; `stroke_width` becomes `stroke-width`, `class_` becomes `class`."""
-    written = [
-        Markup(' {}="{}"').format(key.rstrip("_").replace("_", "-"), _value(value))
+    # Plain strings, joined once: a page has thousands of elements, and `Markup.format` takes twenty times as long.
+    written = "".join(
+        f' {key.rstrip("_").replace("_", "-")}="{escape(_value(value))}"'
         for key, value in attributes.items()
         if value is not None
-    ]
-    opening = Markup("<{}{}").format(Markup(name), Markup("").join(written))
+    )
     if not children:
-        return opening + Markup("/>")
-    inner = Markup("").join(escape(child) for child in children)
-    return opening + Markup(">") + inner + Markup("</{}>").format(Markup(name))
+        return Markup(f"<{name}{written}/>")
+    return Markup(f"<{name}{written}>{''.join(str(escape(child)) for child in children)}</{name}>")
 
 
 def drawing(

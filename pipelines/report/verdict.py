@@ -27,7 +27,9 @@ WORDS = {
 
 @dataclass(frozen=True)
 class Check:
-    """One condition. `passed` is None when a side of it is not known (no evaluation was written)."""
+    """One condition. `passed` is None when a side of it is not known (no evaluation was written); `bound` is the limit
+    where it is a number.
+    """
 
     subject: str
     measured: str
@@ -35,6 +37,7 @@ class Check:
     limit: str
     limit_name: str
     passed: bool | None
+    bound: float | None = None
 
 
 def checks(execution: Execution, evaluation: Mapping[str, Any] | None) -> list[Check]:
@@ -70,7 +73,7 @@ def _checks(
     if negated:
         relation = {"<": "≥", "≤": ">", ">": "≤", "≥": "<", "=": "≠"}.get(relation, f"not {relation}")
         passed = None if passed is None else not passed
-    yield Check(_name(left), _text(measured), relation, _text(limit), _name(right), passed)
+    yield Check(_name(left), _text(measured), relation, _text(limit), _name(right), passed, as_number(limit))
 
 
 def _compare(kind: str, left: Any, right: Any) -> bool | None:

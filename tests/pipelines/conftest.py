@@ -42,7 +42,11 @@ class Project:
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """A working copy: the repository's configuration, and an image that does not change with the workloads."""
-    folder = tmp_path / "copy"
+    return make_copy(tmp_path / "copy")
+
+
+def make_copy(folder: Path) -> Path:
+    """`copy` in a folder that there is not yet."""
     shutil.copytree(ROOT / "configs", folder / "configs")
     image = folder / "seed_code" / "cardholders"
     image.mkdir(parents=True)
@@ -54,6 +58,11 @@ def copy(tmp_path: Path) -> Path:
 @pytest.fixture
 def project(aws: object, copy: Path) -> Project:
     """A project of a name that no other test of this run has; neither its bucket nor anything else of it exists yet."""
+    return make_project(copy)
+
+
+def make_project(copy: Path) -> Project:
+    """`project` in a working copy."""
     file = copy / "configs" / "project.yml"
     text = file.read_text().replace("name: mlops-demo", f"name: t{os.getpid()}-{next(_numbers)}")
     file.write_text(text.replace("111122223333", "123456789012"))

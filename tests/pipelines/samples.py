@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -322,4 +323,247 @@ def prepare_report() -> dict[str, Any]:
         "holders": {"train": 4980, "holdout": 5021},
         "leakage_check": {"examples": 212, "leaking_features": []},
         "seconds": {"all": 3.1},
+    }
+
+
+# --- the forecaster ---------------------------------------------------------------------------------------------------
+
+FORECASTER_ARN = "arn:aws:sagemaker:eu-west-1:123456789012:pipeline/demo-forecaster-build/execution/mnop5678qrst"
+
+
+def forecaster_definition() -> dict[str, Any]:
+    """The forecaster's build pipeline, of the shape that the SDK renders."""
+
+    def gate(relation: str, left: Any, right: Any) -> dict[str, Any]:
+        return {"Type": relation, "LeftValue": left, "RightValue": right}
+
+    def after(name: str, kind: str, *sources: str, **more: Any) -> dict[str, Any]:
+        inputs = [{"InputName": f"i{n}", "S3Input": {"S3Uri": _get(path)}} for n, path in enumerate(sources)]
+        return {"Name": name, "Type": kind, "Arguments": {"Inputs": inputs}, **more}
+
+    output = "Steps.{}.ProcessingOutputConfig.Outputs['{}'].S3Output.S3Uri".format
+    return {
+        "Version": "2020-12-01",
+        "Parameters": [
+            {"Name": "FeatureGroupName", "Type": "String"},
+            {"Name": "Epochs", "Type": "Integer", "DefaultValue": 253},
+            {"Name": "MaxWql", "Type": "Float", "DefaultValue": 0.25},
+        ],
+        "Steps": [
+            after("Prepare", "Processing", "Parameters.FeatureGroupName"),
+            after("Train", "Training", output("Prepare", "train"), output("Prepare", "test")),
+            after("CreateModel", "Model", "Steps.Train.ModelArtifacts.S3ModelArtifacts"),
+            after("Transform", "Transform", "Steps.CreateModel.ModelName", output("Prepare", "requests")),
+            after(
+                "Evaluate",
+                "Processing",
+                "Steps.Transform.TransformOutput.S3OutputPath",
+                output("Prepare", "windows"),
+                PropertyFiles=[
+                    {"PropertyFileName": "Evaluation", "OutputName": "evaluation", "FilePath": "evaluation.json"}
+                ],
+            ),
+            {
+                "Name": "QualityGate",
+                "Type": "Condition",
+                "Arguments": {
+                    "Conditions": [
+                        gate("LessThanOrEqualTo", _json_get("metrics.mean_wql"), _get("Parameters.MaxWql")),
+                    ],
+                    "IfSteps": [
+                        {
+                            "Name": "AlreadyRegistered",
+                            "Type": "Condition",
+                            "Arguments": {
+                                "Conditions": [gate("Equals", _get("Parameters.RegisteredRunId"), "none")],
+                                "IfSteps": [],
+                                "ElseSteps": [
+                                    after("Register", "RegisterModel", "Steps.Train.ModelArtifacts.S3ModelArtifacts"),
+                                    after("LinkMlflow", "Processing", "Steps.Register.ModelPackageArn"),
+                                ],
+                            },
+                        }
+                    ],
+                    "ElseSteps": [{"Name": "QualityTooLow", "Type": "Fail", "Arguments": {"ErrorMessage": "too low"}}],
+                },
+            },
+        ],
+    }
+
+
+def forecaster_execution(**changes: Any) -> Execution:
+    """An execution of the forecaster's pipeline that went well."""
+    package_arn = "arn:aws:sagemaker:eu-west-1:123456789012:model-package/demo-forecaster/3"
+    given: dict[str, Any] = {
+        "arn": FORECASTER_ARN,
+        "pipeline": "demo-forecaster-build",
+        "modified": BEGIN + timedelta(seconds=44),
+        "parameters": {
+            "FeatureGroupName": "demo-forecaster-minutes",
+            "EvaluationTime": "2026-11-20T00:00:00Z",
+            "GitCommit": "3f2c1ab",
+            "Epochs": "60",
+            "MaxWql": "0.25",
+            "Confidence": "90",
+        },
+        "definition": forecaster_definition(),
+        "steps": (
+            step("Prepare", "Processing", 0.2, 4.1),
+            step("Train", "Training", 4.4, 22.0),
+            step("CreateModel", "Model", 26.5, 0.1),
+            step("Transform", "Transform", 26.8, 4.9),
+            step("Evaluate", "Processing", 31.9, 8.4),
+            step("QualityGate", "Condition", 40.4, 0.1, metadata={"Condition": {"Outcome": "True"}}),
+            step("AlreadyRegistered", "Condition", 40.5, 0.1, metadata={"Condition": {"Outcome": "False"}}),
+            step("Register", "RegisterModel", 40.7, 0.2, metadata={"RegisterModel": {"Arn": package_arn}}),
+            step("LinkMlflow", "Processing", 41.0, 2.8),
+            StepRun("QualityTooLow", "Fail", "Skipped"),
+        ),
+    }
+    return execution(**{**given, **changes})
+
+
+def forecaster_evaluation(champion: bool = True, windows: int = 20, spacing: int = 30) -> dict[str, Any]:
+    """What the forecaster's Evaluate writes, with figures of a plausible model. `spacing`: minutes between windows."""
+    made = random.Random(12)
+    first, horizon = datetime(2026, 11, 12, tzinfo=UTC), 30
+    minutes = 8 * 24 * 60
+    gaps = ((1260, 47), (2875, 3), (4033, 212), (6120, 1), (6555, 12), (8190, 2), (9002, 95), (10011, 5), (10920, 9))
+    gaps += ((minutes - horizon - (windows - 1) * spacing + 9, 6),)  # one inside a test window
+    level, burst, series = 0.0, 0.0, []
+    for minute in range(minutes):
+        level = 0.985 * level + made.gauss(0, 0.02)
+        burst = burst * 0.93 + (made.expovariate(1 / 0.9) if made.random() < 0.004 else 0)
+        day = math.sin(2 * math.pi * (minute / 1440 - 0.3))
+        series.append(round(1.6 * math.exp(0.35 * day + level) * (1 + burst) + made.gauss(0, 0.05), 4))
+    seen: list[float | None] = list(series)
+    for start, length in gaps:
+        seen[start : start + length] = [None] * length
+
+    def moment(minute: int) -> str:
+        return f"{first + timedelta(minutes=minute):%Y-%m-%dT%H:%M:%SZ}"
+
+    def losses(actual: list[float | None], forecast: dict[str, list[float]]) -> float:
+        numerator, total = 0.0, sum(y for y in actual if y is not None)
+        for key, values in forecast.items():
+            q = float(key)
+            numerator += sum(
+                2 * max(q * (y - f), (1 - q) * (f - y)) for y, f in zip(actual, values, strict=True) if y is not None
+            )
+        return numerator / len(forecast) / total
+
+    rows, forecasts = [], []
+    for index in range(windows):
+        origin = minutes - horizon - (windows - 1 - index) * spacing
+        actual = seen[origin : origin + horizon]
+        before = [y for y in seen[origin - 60 : origin] if y is not None]
+        last, usual = sum(before[-5:]) / 5, sum(series[origin - 1440 : origin - 1440 + horizon]) / horizon
+        middle = [usual + (last - usual) * 0.97**n for n in range(1, horizon + 1)]
+        spread = [0.1 + 0.12 * math.sqrt(n) * (0.6 + usual / 3) for n in range(horizon)]
+        quantiles = {
+            "0.05": [round(m - s * 0.8, 4) for m, s in zip(middle, spread, strict=True)],
+            "0.5": [round(m, 4) for m in middle],
+            "0.95": [round(m + s * 1.3, 4) for m, s in zip(middle, spread, strict=True)],
+        }
+        naive = series[origin - 1440 : origin - 1440 + horizon]
+        own = losses(actual, quantiles)
+        rows.append(
+            {
+                "origin": moment(origin),
+                "observed": sum(y is not None for y in actual),
+                "mean_wql": own,
+                "seasonal_naive": losses(actual, {key: naive for key in quantiles}),
+                "champion": own * (1.07 + 0.1 * math.sin(index)) if champion else None,
+            }
+        )
+        forecasts.append(
+            {
+                "origin": moment(origin),
+                "history": {"start": moment(origin - 30), "values": seen[origin - 30 : origin]},
+                "actual": actual,
+                "mean": [round(m + 0.02, 4) for m in middle],
+                "quantiles": quantiles,
+            }
+        )
+    step = 18
+    thinned = []
+    for start in range(0, minutes, step):
+        present = [y for y in seen[start : start + step] if y is not None]
+        thinned.append(round(sum(present) / len(present), 4) if present else None)
+    trained = [-0.2 + 1.3 * math.exp(-epoch / 9) + made.gauss(0, 0.02) for epoch in range(52)]
+    best = min(range(52), key=trained.__getitem__)
+    missing = sum(y is None for y in seen)
+    theirs = {"mean_wql": 0.1312, "coverage": 0.8417, "rmse": 0.4411}
+    return {
+        "schema_version": 1,
+        "workload": "forecaster",
+        "frequency": "1min",
+        "target": "avg_fee_1min",
+        "prediction_length": horizon,
+        "quantiles": [0.05, 0.5, 0.95],
+        "confidence": 90,
+        "metrics": {"mean_wql": 0.1234, "coverage": 0.8817, "rmse": 0.4127},
+        "wql_by_quantile": {"0.05": 0.0541, "0.5": 0.2011, "0.95": 0.115},
+        "interval": {"level": 0.9, "lower": 0.1127, "upper": 0.1361},
+        "baselines": {"seasonal_naive": {"mean_wql": 0.2077, "coverage": 0.7233, "rmse": 0.6911}},
+        "champion": {"model_uri": "s3://demo/models/2/model.tar.gz", "metrics": theirs} if champion else None,
+        "champion_comparison": {"mean_wql_difference": -0.0078 if champion else 0.0},
+        "windows": rows,
+        "forecasts": forecasts,
+        "recent": {"start": moment(0), "step_minutes": step, "values": thinned},
+        "training": {
+            "hyperparameters": {
+                "time_freq": "1min",
+                "context_length": "30",
+                "prediction_length": "30",
+                "epochs": "60",
+                "early_stopping_patience": "40",
+                "mini_batch_size": "114",
+                "learning_rate": "0.004968",
+                "likelihood": "student-T",
+            },
+            "epochs_run": 52,
+            "best_epoch": best,
+            "final_loss": trained[best],
+            "losses": trained,
+        },
+        "data": {
+            "schema_version": 1,
+            "feature_group": "demo-forecaster-minutes",
+            "target": "avg_fee_1min",
+            "frequency": "1min",
+            "evaluation_time": "2026-11-20T00:00:00Z",
+            "snapshot_time": None,
+            "observations": minutes - missing,
+            "steps": minutes,
+            "minutes": minutes - missing + 4,
+            "missing": missing,
+            "first": moment(0),
+            "last": moment(minutes - 1),
+            "gap_count": len(gaps),
+            "gaps": [
+                {"start": moment(start), "end": moment(start + length), "minutes": length} for start, length in gaps
+            ],
+            "versions": minutes - missing + 37,
+            "superseded": 31,
+            "deleted": 2,
+            "left_out": {"avg_fee_1min is not a number": 3, "not a time": 1},
+            "left_out_examples": {"avg_fee_1min is not a number": ["n/a", "n/a", "-"], "not a time": ["yesterday"]},
+            "summary": {
+                "mean": sum(series) / minutes,
+                "minimum": min(series),
+                "maximum": max(series),
+                "zeros": 0,
+                "quantiles": {"0.05": 0.9121, "0.5": sorted(series)[minutes // 2], "0.95": 2.9312},
+            },
+            "training": {"steps": minutes - windows * spacing, "observations": minutes - windows * spacing - 271},
+            "windows": {"count": windows, "prediction_length": horizon, "spacing": spacing, "tail": 60},
+            "query": {"id": "0f1e2d3c-aaaa-bbbb-cccc-000000000000", "scanned_bytes": 412311, "rows": 11159},
+            "seconds": {"query": 0.4, "all": 1.2},
+        },
+        "mlflow": {
+            "run_id": "fedcba9876543210fedcba9876543210",
+            "experiment": "demo-forecaster",
+            "models": {"forecast": "demo-forecaster-forecast"},
+        },
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Callable
 from typing import Any
@@ -39,6 +40,46 @@ def test_models_shows_figures_beside_the_champions(group: Group, root: Any, mlop
     assert listed[0]["champion_metrics"]["roc_auc"] == 0.8
     assert listed[1]["mlflow"] == {"purchase": {"name": "m", "version": "3"}}
     assert listed[1]["decided_by"] == "Ada"
+
+
+def test_each_workload_has_its_own_columns(project: Any, mlops: Mlops) -> None:
+    forecasts = Group(project.session.client("sagemaker"), project.names.package_group("forecaster"))
+    more = {"coverage": "0.88", "rmse": "0.41", "seasonal_naive_wql": "0.2077"}
+    forecasts.register(mean_wql="0.1300", wql_lower="0.12", wql_upper="0.14", **more)
+    version = {"mlflow_forecast_model": "t-forecast", "mlflow_forecast_version": "2"}
+    forecasts.register(mean_wql="0.1234", wql_lower="0.1127", wql_upper="0.1361", **more, **version)
+    status, _, err = mlops(project.root, "approve", "1", "--why", "the first", "--who", "A", "--workload", "forecaster")
+    assert status == 0, err
+    status, out, err = mlops(project.root, "models", "forecaster")
+    assert status == 0, err
+    head, newest, interval, difference, *_ = out.splitlines()
+    assert re.split(r"\s{2,}", head.strip())[1:5] == ["wQL ↓", "coverage →", "RMSE ↓", "naive wQL"]
+    assert newest.split()[:6] == ["2", "0.1234", "88.0", "%", "0.4100", "0.2077"]
+    assert "forecast 2" in newest
+    assert interval.split()[:3] == ["0.1127", "to", "0.1361"]
+    assert difference.split() == ["\u22120.0066"]
+    listed = json.loads(mlops(project.root, "models", "forecaster", "--json")[1])
+    assert listed[0]["metrics"] == {
+        "mean_wql": 0.1234,
+        "coverage": 0.88,
+        "rmse": 0.41,
+        "seasonal_naive_wql": 0.2077,
+        "wql_lower": 0.1127,
+        "wql_upper": 0.1361,
+    }
+    assert listed[0]["mlflow"] == {"forecast": {"name": "t-forecast", "version": "2"}}
+
+
+def test_without_a_name_the_packages_of_every_workload_are_listed(group: Group, project: Any, mlops: Mlops) -> None:
+    group.register(roc_auc="0.8000")
+    status, out, err = mlops(project.root, "models")
+    assert (status, out.splitlines()[0]) == (0, "cardholders")
+    assert "-forecaster` has no model packages; `mlops run forecaster` registers one" in err
+    Group(project.session.client("sagemaker"), project.names.package_group("forecaster")).register(mean_wql="0.1")
+    out = mlops(project.root, "models")[1]
+    assert out.index("cardholders\n") < out.index("0.8000") < out.index("forecaster\n") < out.index("0.1000")
+    listed = json.loads(mlops(project.root, "models", "--json")[1])
+    assert [package["workload"] for package in listed] == ["cardholders", "forecaster"]
 
 
 def test_no_packages_is_said(group: Group, root: Any, mlops: Mlops) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import subprocess
 from dataclasses import replace
 from datetime import timedelta
@@ -14,7 +15,8 @@ import pytest
 from dotenv import dotenv_values
 from rich.console import Console
 
-from pipelines.cli import environment, show
+from pipelines.cli import environment, report, results, show
+from pipelines.cli.context import Context
 from pipelines.executions import Execution, StepRun
 from pipelines.names import LocalPaths
 from pipelines.stack import Stack
@@ -127,6 +129,59 @@ def test_the_line_of_a_step_that_ran_no_job_has_no_job_to_run_again() -> None:
     assert "the figures are too low" in said
     assert "mlops step" not in said
     assert "`mlops report cardholders build`" in said
+
+
+def test_what_failed_for_lack_of_minutes_is_told_how_they_come_in() -> None:
+    done = samples.forecaster_execution()
+    failed = replace(done.steps[0], status="Failed", failure_reason="ClientError: 12 observations, 390 needed")
+    out = Console(file=io.StringIO(), width=200, highlight=False, markup=False)
+    execution = samples.forecaster_execution(status="Failed", steps=(failed, *done.steps[1:]))
+    show.describe_failures(out, execution, _Logs(), "forecaster", "build")
+    assert isinstance(out.file, io.StringIO)
+    said = out.file.getvalue()
+    assert "mlops ingest FILE" in said
+    assert "--data" not in said
+
+
+def _table(evaluation: dict[str, Any]) -> list[list[str]]:
+    out = Console(file=io.StringIO(), width=200, highlight=False, markup=False)
+    out.print(results.evaluation_table(evaluation))
+    assert isinstance(out.file, io.StringIO)
+    return [re.split(r"\s{2,}", line.strip()) for line in out.file.getvalue().splitlines()]
+
+
+def test_metrics_stand_beside_the_baselines_of_their_workload() -> None:
+    head, first, *_ = _table(samples.evaluation(champion=False))
+    assert head == ["on the same holdout", "model", "base rate", "gap model"]
+    assert first == ["ROC AUC ↑", "0.8312", "0.5000", "0.7792"]
+    assert _table(samples.forecaster_evaluation()) == [
+        ["on the same test windows", "model", "seasonal naive", "champion"],
+        ["Mean wQL ↓", "0.1234", "0.2077", "0.1312"],
+        ["Coverage → 90 %", "88.2 %", "72.3 %", "84.2 %"],
+        ["RMSE ↓", "0.4127", "0.6911", "0.4411"],
+    ]
+    assert _table({"workload": "forecaster"}) == [[""]]
+    assert _table({}) == [[""]]
+
+
+def test_one_line_says_what_the_metrics_do_not() -> None:
+    said = results.evaluation_line(samples.evaluation())
+    assert said.startswith("5 clusters: Dormant 11.0 %, Occasional 27.0 %")
+    assert results.evaluation_line(samples.forecaster_evaluation()) == (
+        "better than seasonal naive in 18 of 20 windows; 90 % interval of wQL 0.1127 to 0.1361; trained 52 of 60 epochs"
+    )
+    assert results.evaluation_line({"workload": "forecaster"}) == ""
+    assert results.evaluation_line({}) == ""
+
+
+def test_the_report_knows_what_the_files_say_without_a_laptops_overrides(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLOPS_OVERRIDES", str(copy / "configs" / "local.yml"))
+    context = Context(copy)
+    told = report.file_values(context, "forecaster")
+    assert told["Epochs"] == "253"
+    assert context.configuration.workloads.forecaster.tunables.epochs < 253
 
 
 def test_a_pipe_has_no_edge(monkeypatch: pytest.MonkeyPatch) -> None:

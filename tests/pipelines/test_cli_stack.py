@@ -1,4 +1,4 @@
-"""`up`, `down` and `demo`: the whole of a laptop's life with the project, in processes of their own."""
+"""`up`, `down` and `demo`: the whole of a laptop's life with the project, its servers in processes of their own."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.stack import Stack
+from pipelines.stack import Stack, answering
 from tests.pipelines.test_stack import free_port, taken
 
 __all__ = ["taken"]
 ROOT = Path(__file__).resolve().parents[2]
-Mlops = Callable[..., subprocess.CompletedProcess[str]]
+Mlops = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
@@ -46,18 +46,19 @@ def _command(*arguments: str) -> list[str]:
 
 
 @pytest.fixture
-def mlops_in(tree: Path) -> Mlops:
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            _command(*arguments), cwd=tree, env=_environment(), capture_output=True, text=True, check=False
-        )
-
-    return run
+def mlops_in(tree: Path, mlops: Mlops, monkeypatch: pytest.MonkeyPatch) -> Mlops:
+    """The command line in the tree, as from a shell that knows of no AWS: exit status, stdout, stderr."""
+    for name in os.environ.keys() - _environment().keys():
+        monkeypatch.delenv(name)
+    return lambda *arguments: mlops(tree, *arguments)
 
 
 def test_up_makes_a_laptop_ready_and_down_ends_it(tree: Path, mlops_in: Mlops) -> None:
     port = free_port()
-    first = mlops_in("up", "--port", str(port))
+    # A process of its own, which the servers outlive.
+    first = subprocess.run(
+        _command("up", "--port", str(port)), cwd=tree, env=_environment(), capture_output=True, text=True, check=False
+    )
     assert first.returncode == 0, first.stderr
     assert f"http://127.0.0.1:{port}" in first.stdout
     assert "made bucket" in first.stdout
@@ -74,47 +75,50 @@ def test_up_makes_a_laptop_ready_and_down_ends_it(tree: Path, mlops_in: Mlops) -
     )
     assert shell.stdout.split() == [str(tree / "configs" / "local.yml"), "localcloud"]
 
-    again = mlops_in("up")
-    assert again.returncode == 0, again.stderr
-    assert "already up" in again.stdout
-    assert "made" not in again.stdout
-    elsewhere = mlops_in("up", "--port", str(port + 100))
-    assert elsewhere.returncode == 1
-    assert f"already runs, at port {port}" in elsewhere.stderr
-    beside = mlops_in("up", "--port", str(free_port()), "--state", "other")
-    assert beside.returncode == 2
-    assert "`mlops down` stops it" in beside.stderr
+    status, out, err = mlops_in("up")
+    assert status == 0, err
+    assert "already up" in out
+    assert "made" not in out
+    status, _, err = mlops_in("up", "--port", str(port + 100))
+    assert status == 1
+    assert f"already runs, at port {port}" in err
+    status, _, err = mlops_in("up", "--port", str(free_port()), "--state", "other")
+    assert status == 2
+    assert "`mlops down` stops it" in err
     # Another verb finds it without being told.
-    status = json.loads(mlops_in("status", "--json").stdout)
-    assert status["services"]["AWS"] == {
+    services = json.loads(mlops_in("status", "--json")[1])["services"]
+    assert services["AWS"] == {
         "address": f"http://127.0.0.1:{port}",
         "answers": True,
         "state": str(tree / ".mlops" / "state" / "localcloud"),
     }
-    assert status["services"]["MLflow"]["answers"] is True
+    assert services["MLflow"]["answers"] is True
+    assert answering(f"http://127.0.0.1:{port + 1}/api/2.0/mlflow/experiments/search?max_results=1")["experiments"]
 
-    down = mlops_in("down")
-    assert down.returncode == 0
-    assert "stopped MLflow and localcloud" in down.stdout
+    status, out, _ = mlops_in("down")
+    assert status == 0
+    assert "stopped MLflow and localcloud" in out
     assert not (tree / ".mlops" / "env").exists()
-    assert "nothing runs" in mlops_in("down").stdout
+    assert answering(f"http://127.0.0.1:{port}/_localcloud/status") is None
+    assert (tree / ".mlops" / "state" / "mlflow" / "mlflow.db").is_file()  # the state stays
+    assert "nothing runs" in mlops_in("down")[1]
 
 
 def test_a_taken_port_leaves_nothing_behind(tree: Path, mlops_in: Mlops, taken: int) -> None:
     for verb in ("up", "demo"):
-        done = mlops_in(verb, "--port", str(taken))
-        assert done.returncode == 1
-        assert f"port {taken} for localcloud is in use" in done.stderr
-        assert "--port" in done.stderr
-        assert "Traceback" not in done.stderr
+        status, _, err = mlops_in(verb, "--port", str(taken))
+        assert status == 1
+        assert f"port {taken} for localcloud is in use" in err
+        assert "--port" in err
+        assert "Traceback" not in err
     assert not (tree / ".mlops" / "env").exists()
 
 
 @pytest.mark.parametrize("name", ["missing.csv", "configs"])
 def test_a_demo_on_what_is_no_file_says_so(mlops_in: Mlops, name: str) -> None:
-    done = mlops_in("demo", "--data", name)
-    assert done.returncode == 2
-    assert f"--data `{name}` is no file" in done.stderr
+    status, _, err = mlops_in("demo", "--data", name)
+    assert status == 2
+    assert f"--data `{name}` is no file" in err
 
 
 def test_a_demo_that_is_ended_stops_what_it_started(tree: Path) -> None:
@@ -139,9 +143,11 @@ def test_a_demo_that_is_ended_stops_what_it_started(tree: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_two_demos_at_once_each_end_with_a_package_that_waits(tree: Path) -> None:
-    """On ports of their own, from one working copy, with a small file of card data."""
+@pytest.mark.timeout(900)
+def test_two_demos_at_once_each_end_with_packages_that_wait(tree: Path) -> None:
+    """On ports of their own, from one working copy, with a small file of card data; one of them with the built-in
+    DeepAR in place of the forecaster's own image.
+    """
     data = tree / "mine.csv.gz"
     size = ("--transactions", "60000", "--holders", "900")
     subprocess.run(
@@ -151,29 +157,39 @@ def test_two_demos_at_once_each_end_with_a_package_that_waits(tree: Path) -> Non
         check=True,
         stdout=subprocess.DEVNULL,
     )
-    ports = [free_port(), free_port()]
+    own = tree / "configs" / "local.yml"
+    built_in = tree / "configs" / "built-in.yml"
+    built_in.write_text(own.read_text().replace("  forecaster:\n", "  forecaster:\n    network: {image: built-in}\n"))
+    overrides = {free_port(): own, free_port(): built_in}
     done: dict[int, subprocess.CompletedProcess[str]] = {}
 
     def demo(port: int) -> None:
-        arguments = ("demo", "--port", str(port), "--data", str(data))
         done[port] = subprocess.run(
-            _command(*arguments), cwd=tree, env=_environment(), capture_output=True, text=True, check=False
+            _command("demo", "--port", str(port), "--data", str(data)),
+            cwd=tree,
+            env={**_environment(), "MLOPS_OVERRIDES": str(overrides[port])},
+            capture_output=True,
+            text=True,
+            check=False,
         )
 
-    threads = [threading.Thread(target=demo, args=(port,)) for port in ports]
+    threads = [threading.Thread(target=demo, args=(port,)) for port in overrides]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    for port in ports:
+    for port, file in overrides.items():
         out = done[port].stdout
         assert done[port].returncode == 0, out + done[port].stderr
-        assert "✓ LinkMlflow" in out
+        assert out.count("✓ LinkMlflow") == 2
         assert "ROC AUC" in out
-        assert "version 1, waiting for approval" in out
+        assert "Mean wQL" in out
+        assert out.count("version 1, waiting for approval") == 2
         assert f"http://127.0.0.1:{port + 1}/#/models/" in out
-        report = next(line.split()[-1] for line in out.splitlines() if line.startswith("Report"))
-        assert "Version 1 waits for approval" in (tree / report).read_text()
+        pages = [(tree / line.split()[-1]).read_text() for line in out.splitlines() if line.startswith("Report")]
+        assert len(pages) == 2
+        assert all("Version 1 waits for approval" in page for page in pages)
+        assert ("forecasting-deepar:1" in pages[1]) == (file == built_in)
         servers = Stack.recorded(tree / ".mlops" / f"demo-{port}", "eu-west-1")
         assert servers is not None
         assert servers.running() == set()

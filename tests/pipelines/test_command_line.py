@@ -101,13 +101,13 @@ def test_a_bug_keeps_its_traceback(copy: Path, monkeypatch: pytest.MonkeyPatch) 
         cli.main()
 
 
-def test_a_reader_that_has_gone_ends_the_command_quietly(copy: Path) -> None:
+def test_a_reader_that_has_gone_ends_the_command_quietly() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "w") as closed:
         done = subprocess.run(
-            [sys.executable, "-c", "from pipelines.cli import main; main()", "definition", "cardholders", "build"],
-            cwd=copy,
+            [sys.executable, "-c", "from pipelines.cli import main; main()", "--help"],
+            cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdout=closed,
             stderr=subprocess.PIPE,
@@ -137,6 +137,21 @@ def test_a_running_localcloud_is_used_from_any_folder_of_the_working_copy(
     monkeypatch.setattr(os, "environ", environment)
     cli.use_local_environment(up / "configs" / "stages")
     assert environment == {"AWS_ENDPOINT_URL": "http://127.0.0.1:4610", "AWS_ACCESS_KEY_ID": "test"}
+
+
+def test_overrides_of_the_environment_go_before_those_that_the_localcloud_was_started_with(
+    up: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = up / ".mlops" / "env"
+    file.write_text(f"{file.read_text()}MLOPS_OVERRIDES=configs/local.yml\n")
+    environment = {"MLOPS_OVERRIDES": "mine.yml"}
+    monkeypatch.setattr(os, "environ", environment)
+    cli.use_local_environment(up)
+    assert environment["MLOPS_OVERRIDES"] == "mine.yml"
+    assert environment["AWS_ENDPOINT_URL"] == "http://127.0.0.1:4610"
+    del environment["MLOPS_OVERRIDES"], environment["AWS_ENDPOINT_URL"]
+    cli.use_local_environment(up)
+    assert environment["MLOPS_OVERRIDES"] == "configs/local.yml"
 
 
 @pytest.mark.parametrize("given", ["http://127.0.0.1:9", ""])

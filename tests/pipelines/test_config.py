@@ -120,8 +120,8 @@ def test_the_mistakes_of_all_files_are_reported_together(copy: Path, tmp_path: P
         *[line for line in found if "max_clusters: missing, expected an integer from 2 to 50" in line],
         *[line for line in found if "min_roc_auc: found 'high' (text), expected a number from 0 to 1" in line],
         *[line for line in found if "max_cluster: unknown key; did you mean `max_clusters`" in line],
-        f"{laptop}:4: workloads.forecaster.tunables.epochs: found a list, expected an integer from 1 to 1000",
         *[line for line in found if "confidence: found 120 (an integer), expected an integer from 50 to 99" in line],
+        f"{laptop}:4: workloads.forecaster.tunables.epochs: found a list, expected an integer from 1 to 1000",
         *[line for line in found if "traffic: found 'canary' (text), expected one of ALL_AT_ONCE, CANARY" in line],
     ]
     assert len(found) == 7
@@ -245,6 +245,22 @@ def test_values_that_only_together_are_wrong(copy: Path) -> None:
     assert "canary_percent goes with `traffic: CANARY`" in found
 
 
+def test_what_the_built_in_deepar_does_not_have_is_refused_with_it(copy: Path) -> None:
+    _change(copy, "configs/workloads/forecaster.yml", "image: own", "image: built-in")
+    assert load(copy, environ={}).workloads.forecaster.network.image == "built-in"
+    _change(copy, "configs/workloads/forecaster.yml", "seasonal_lags: none", "seasonal_lags: daily")
+    [mistake] = _mistakes(copy)
+    assert "seasonal_lags is daily, expected none with `image: built-in`" in mistake
+
+
+@pytest.mark.parametrize(("confidence", "quantiles"), [(90, ("0.05", "0.5", "0.95")), (75, ("0.125", "0.5", "0.875"))])
+def test_the_quantiles_are_the_edges_of_the_band_and_the_median(
+    copy: Path, confidence: int, quantiles: tuple[str, ...]
+) -> None:
+    _change(copy, "configs/workloads/forecaster.yml", "confidence: 90", f"confidence: {confidence}")
+    assert load(copy, environ={}).workloads.forecaster.forecast.quantiles == quantiles
+
+
 def test_a_number_that_yaml_reads_as_text_is_explained(copy: Path) -> None:
     _change(copy, "configs/workloads/forecaster.yml", "learning_rate: 0.004968", "learning_rate: 5e-3")
     (found,) = _mistakes(copy)
@@ -257,7 +273,7 @@ def test_true_is_no_number_and_a_number_no_text(copy: Path) -> None:
     _change(copy, "configs/workloads/forecaster.yml", "target: avg_fee_1min", "target: 5")
     found = _mistakes(copy)
     assert len(found) == 2
-    assert "target: found 5 (an integer), expected text" in found[0]
+    assert "target: found 5 (an integer), expected a feature's name" in found[0]
     assert "epochs: found True (true or false), expected an integer" in found[1]
 
 

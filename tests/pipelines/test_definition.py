@@ -20,14 +20,14 @@ import pytest
 from botocore.validate import ParamValidator
 
 from pipelines import definitions, images, parameters
-from pipelines.config import Configuration, load
+from pipelines.config import Configuration, TransformJob, load
 from pipelines.definition_cache import ENTRIES_KEPT, DefinitionCache
 from pipelines.definition_diff import steps
 from pipelines.errors import UsageError
 from pipelines.names import EXECUTION_INPUTS, LocalPaths
 
 ROOT = Path(__file__).resolve().parents[2]
-GOLDEN = Path(__file__).parent / "golden" / "cardholders-build.json"
+GOLDEN = Path(__file__).parent / "golden"
 DIGEST = "0" * 64
 
 
@@ -37,15 +37,24 @@ def configuration() -> Configuration:
 
 
 @pytest.fixture(scope="module")
-def text(configuration: Configuration) -> str:
-    """The definition for an image that stays the same while the workload is worked on."""
-    uri = configuration.names.image_uri("cardholders", DIGEST)
-    return definitions.render_for_image("cardholders", "build", configuration, uri)
+def texts(configuration: Configuration) -> dict[str, str]:
+    """The definition of each workload, for an image that stays the same while the workload is worked on."""
+    return {
+        workload: definitions.render_for_image(
+            workload, kind, configuration, configuration.names.image_uri(workload, DIGEST)
+        )
+        for workload, kind in definitions.PIPELINES
+    }
 
 
-@pytest.fixture(scope="module")
-def definition(text: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(text)
+@pytest.fixture(params=["cardholders", "forecaster"])
+def workload(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def definition(workload: str, texts: dict[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(texts[workload])
     return found
 
 
@@ -71,11 +80,12 @@ def _needs(step: dict[str, Any]) -> set[str]:
 # --- the text ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_definition_is_the_golden_one(definition: dict[str, Any], regenerate: bool) -> None:
+def test_the_definition_is_the_golden_one(workload: str, definition: dict[str, Any], regenerate: bool) -> None:
+    golden = GOLDEN / f"{workload}-build.json"
     shown = json.dumps(definition, indent=1) + "\n"
     if regenerate:
-        GOLDEN.write_text(shown)
-    assert shown == GOLDEN.read_text(), "if the change is meant: pytest tests/pipelines/test_definition.py --regenerate"
+        golden.write_text(shown)
+    assert shown == golden.read_text(), "if the change is meant: pytest tests/pipelines/test_definition.py --regenerate"
 
 
 _ELSEWHERE = """
@@ -89,13 +99,16 @@ sys.addaudithook(refuse)
 from pathlib import Path
 from pipelines import config, definitions
 configuration = config.load(Path.cwd(), environ={})
-uri = configuration.names.image_uri("cardholders", "0" * 64)
-sys.stdout.write(definitions.render_for_image("cardholders", "build", configuration, uri))
+for workload, kind in definitions.PIPELINES:
+    uri = configuration.names.image_uri(workload, "0" * 64)
+    sys.stdout.write(definitions.render_for_image(workload, kind, configuration, uri))
 sys.stderr.write("".join(tried))
 """
 
 
-def test_another_process_without_network_or_credentials_renders_the_same_bytes(text: str, tmp_path: Path) -> None:
+def test_another_process_without_network_or_credentials_renders_the_same_bytes(
+    texts: dict[str, str], tmp_path: Path
+) -> None:
     defaults = tmp_path / "sagemaker" / "config.yaml"  # what a host's administrator may have put there
     defaults.parent.mkdir()
     defaults.write_text(
@@ -116,7 +129,7 @@ def test_another_process_without_network_or_credentials_renders_the_same_bytes(t
         [sys.executable, "-c", _ELSEWHERE], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
     assert done.stderr == ""
-    assert done.stdout == text
+    assert done.stdout == "".join(texts.values())
 
 
 def test_rendering_leaves_the_environment_as_it_was(configuration: Configuration) -> None:
@@ -148,11 +161,13 @@ def _resolved(value: Any) -> Any:
 _REQUESTS = {
     "Processing": ("CreateProcessingJob", {"ProcessingJobName": "pipelines-abc-step"}),
     "Training": ("CreateTrainingJob", {"TrainingJobName": "pipelines-abc-step"}),
+    "Model": ("CreateModel", {"ModelName": "pipelines-abc-step"}),
+    "Transform": ("CreateTransformJob", {"TransformJobName": "pipelines-abc-step"}),
     "RegisterModel": ("CreateModelPackage", {}),
 }
 
 
-def test_botocore_accepts_the_arguments_of_every_step(definition: dict[str, Any]) -> None:
+def test_botocore_accepts_the_arguments_of_every_step(workload: str, definition: dict[str, Any]) -> None:
     model = botocore.session.get_session().get_service_model("sagemaker")
     checked = []
     for name, step in steps(definition).items():
@@ -163,15 +178,14 @@ def test_botocore_accepts_the_arguments_of_every_step(definition: dict[str, Any]
         report = ParamValidator().validate({**_resolved(step["Arguments"]), **given}, shape)
         assert report.generate_report() == "", name
         checked.append(name)
-    assert set(checked) == {
-        "Prepare",
-        "TrainClusters",
-        "TrainPurchase",
-        "Package",
-        "Evaluate",
-        "Register",
-        "LinkMlflow",
-    }
+    assert (
+        set(checked)
+        == {"Prepare", "Evaluate", "Register", "LinkMlflow"}
+        | {
+            "cardholders": {"TrainClusters", "TrainPurchase", "Package"},
+            "forecaster": {"Train", "CreateModel", "Transform"},
+        }[workload]
+    )
 
 
 def test_every_instance_type_is_one_that_sagemaker_has(configuration: Configuration) -> None:
@@ -179,10 +193,12 @@ def test_every_instance_type_is_one_that_sagemaker_has(configuration: Configurat
     jobs = set(model.shape_for("ProcessingInstanceType").enum) & set(model.shape_for("TrainingInstanceType").enum)
     hosts = set(model.shape_for("ProductionVariantInstanceType").enum)
     transforms = set(model.shape_for("TransformInstanceType").enum)
-    cardholders, stages = configuration.workloads.cardholders, configuration.stages
-    assert {job.instance_type for _, job in cardholders.steps} <= jobs
-    assert set(cardholders.serving.realtime_instance_types) <= hosts
-    assert set(cardholders.serving.transform_instance_types) <= transforms
+    stages = configuration.stages
+    for workload in (configuration.workloads.cardholders, configuration.workloads.forecaster):
+        for _, job in workload.steps:
+            assert job.instance_type in (transforms if isinstance(job, TransformJob) else jobs)
+        assert set(workload.serving.realtime_instance_types) <= hosts
+        assert set(workload.serving.transform_instance_types) <= transforms
     assert {stages.staging.endpoint.instance_type, stages.prod.endpoint.instance_type} <= hosts
 
 
@@ -204,9 +220,8 @@ def test_arguments_keep_within_sagemakers_limits(definition: dict[str, Any]) -> 
 # --- what it says -----------------------------------------------------------------------------------------------------
 
 
-def test_steps_depend_on_each_other_as_drawn(definition: dict[str, Any]) -> None:
-    needs = {name: _needs(step) for name, step in steps(definition).items()}
-    assert needs == {
+DRAWN = {
+    "cardholders": {
         "Prepare": set(),
         "TrainClusters": {"Prepare"},
         "TrainPurchase": {"Prepare"},
@@ -217,13 +232,41 @@ def test_steps_depend_on_each_other_as_drawn(definition: dict[str, Any]) -> None
         "Register": {"Evaluate", "Package"},
         "LinkMlflow": {"Register", "Evaluate"},
         "QualityTooLow": {"Evaluate"},
+    },
+    "forecaster": {
+        "Prepare": set(),
+        "Train": {"Prepare"},
+        "AlreadyRegistered": {"Train"},
+        "CreateModel": {"Train"},
+        "Transform": {"CreateModel", "Prepare"},
+        "Evaluate": {"Prepare", "Train", "Transform"},
+        "QualityGate": {"Evaluate"},
+        "Register": {"Evaluate", "Train"},
+        "LinkMlflow": {"Register", "Evaluate"},
+        "QualityTooLow": {"Evaluate"},
+    },
+}
+BRANCHES = {
+    "cardholders": {
+        "QualityGate": (["AlreadyRegistered"], ["QualityTooLow"]),
+        "AlreadyRegistered": ([], ["Register", "LinkMlflow"]),
+    },
+    "forecaster": {
+        "AlreadyRegistered": ([], ["CreateModel", "Transform", "Evaluate", "QualityGate"]),
+        "QualityGate": (["Register", "LinkMlflow"], ["QualityTooLow"]),
+    },
+}
+
+
+def test_steps_depend_on_each_other_as_drawn(workload: str, definition: dict[str, Any]) -> None:
+    known = steps(definition)
+    assert {name: _needs(step) for name, step in known.items()} == DRAWN[workload]
+    branches = {
+        name: (step["Arguments"]["IfSteps"], step["Arguments"]["ElseSteps"])
+        for name, step in known.items()
+        if step["Type"] == "Condition"
     }
-    gate = steps(definition)["QualityGate"]["Arguments"]
-    assert gate["IfSteps"] == ["AlreadyRegistered"]
-    assert gate["ElseSteps"] == ["QualityTooLow"]
-    known = steps(definition)["AlreadyRegistered"]["Arguments"]
-    assert known["IfSteps"] == []
-    assert known["ElseSteps"] == ["Register", "LinkMlflow"]
+    assert branches == BRANCHES[workload]
 
 
 def test_every_get_refers_to_something_that_exists(definition: dict[str, Any]) -> None:
@@ -244,61 +287,76 @@ def test_every_get_refers_to_something_that_exists(definition: dict[str, Any]) -
 
 
 def test_every_parameter_is_used_and_every_runtime_value_is_one(
-    definition: dict[str, Any], configuration: Configuration
+    workload: str, definition: dict[str, Any], configuration: Configuration
 ) -> None:
     declared = {parameter["Name"]: parameter.get("DefaultValue") for parameter in definition["Parameters"]}
     used = {get.split(".")[1] for get in _gets(definition["Steps"]) if get.startswith("Parameters.")}
     assert used == set(declared)
-    runtime = parameters.defaults(configuration.workloads.cardholders.tunables)
+    runtime = parameters.defaults(configuration.tunables(workload))
+    runtime.pop("UpdateRate", None)  # of deployments
     assert {name: value for name, value in declared.items() if name not in EXECUTION_INPUTS} == runtime
 
 
 def test_what_differs_between_executions_reaches_no_cached_step_but_in_where_it_writes(
+    workload: str,
     definition: dict[str, Any],
 ) -> None:
     cached = {name: step for name, step in steps(definition).items() if "CacheConfig" in step}
-    assert set(cached) == {"Prepare", "TrainClusters", "TrainPurchase", "Package", "Evaluate"}
+    assert (
+        set(cached)
+        == {
+            "cardholders": {"Prepare", "TrainClusters", "TrainPurchase", "Package", "Evaluate"},
+            # A model has another name each time, so that nothing behind it could be found again.
+            "forecaster": {"Prepare", "Train"},
+        }[workload]
+    )
     for name, step in cached.items():
         arguments = {key: value for key, value in step["Arguments"].items() if key != "ProcessingOutputConfig"}
         assert not any(get.startswith("Execution.") for get in _gets(arguments)), name
 
 
-def test_outputs_lie_below_the_execution_and_the_step(definition: dict[str, Any], configuration: Configuration) -> None:
+def test_outputs_lie_below_the_execution_and_the_step(
+    workload: str, definition: dict[str, Any], configuration: Configuration
+) -> None:
     for name, step in steps(definition).items():
         for output in step["Arguments"].get("ProcessingOutputConfig", {}).get("Outputs", []):
             uri = output["S3Output"]["S3Uri"]["Std:Join"]
-            root = configuration.names.outputs_uri("cardholders", "build")
+            root = configuration.names.outputs_uri(workload, "build")
             assert uri["Values"] == [root, {"Get": "Execution.PipelineExecutionId"}, name, output["OutputName"]]
             assert output["S3Output"]["LocalPath"] == f"/opt/ml/processing/output/{output['OutputName']}"
 
 
+IMAGES = (".ImageUri", ".TrainingImage", ".Image", ".image")
+
+
 def test_every_step_runs_the_one_image_that_the_package_serves_with(
-    definition: dict[str, Any], configuration: Configuration
+    workload: str, definition: dict[str, Any], configuration: Configuration
 ) -> None:
-    uri = configuration.names.image_uri("cardholders", DIGEST)
-    found = [
-        value
-        for path, value in _walk(definition["Steps"])
-        if path.endswith((".ImageUri", ".TrainingImage", ".Image", ".image"))
-    ]
-    assert len(found) == 8
-    assert set(found) == {uri}
+    found = [value for path, value in _walk(definition["Steps"]) if path.endswith(IMAGES)]
+    assert len(found) == {"cardholders": 8, "forecaster": 7}[workload]
+    assert set(found) == {configuration.names.image_uri(workload, DIGEST)}
+
+
+GATES = {
+    "cardholders": {
+        "metrics.roc_auc": ("GreaterThanOrEqualTo", "Parameters.MinRocAuc"),
+        "metrics.calibration_error": ("LessThanOrEqualTo", "Parameters.MaxCalibrationError"),
+        "metrics.silhouette": ("GreaterThanOrEqualTo", "Parameters.MinSilhouette"),
+        "champion_comparison.roc_auc_difference": ("GreaterThanOrEqualTo", "Parameters.MinChampionDifference"),
+    },
+    "forecaster": {"metrics.mean_wql": ("LessThanOrEqualTo", "Parameters.MaxWql")},
+}
 
 
 def test_each_gate_compares_a_figure_with_a_runtime_value_and_the_failure_gives_both(
-    definition: dict[str, Any],
+    workload: str, definition: dict[str, Any]
 ) -> None:
     known = steps(definition)
     compared = {}
     for condition in known["QualityGate"]["Arguments"]["Conditions"]:
         figure = condition["LeftValue"]["Std:JsonGet"]["Path"]
         compared[figure] = (condition["Type"], condition["RightValue"]["Get"])
-    assert compared == {
-        "metrics.roc_auc": ("GreaterThanOrEqualTo", "Parameters.MinRocAuc"),
-        "metrics.calibration_error": ("LessThanOrEqualTo", "Parameters.MaxCalibrationError"),
-        "metrics.silhouette": ("GreaterThanOrEqualTo", "Parameters.MinSilhouette"),
-        "champion_comparison.roc_auc_difference": ("GreaterThanOrEqualTo", "Parameters.MinChampionDifference"),
-    }
+    assert compared == GATES[workload]
     message = known["QualityTooLow"]["Arguments"]["ErrorMessage"]
     given = {
         value["Std:JsonGet"]["Path"]
@@ -310,16 +368,51 @@ def test_each_gate_compares_a_figure_with_a_runtime_value_and_the_failure_gives_
 
 
 def test_jobs_have_the_limits_and_retries_of_the_configuration(
-    definition: dict[str, Any], configuration: Configuration
+    workload: str, definition: dict[str, Any], configuration: Configuration
 ) -> None:
-    known, jobs = steps(definition), dict(configuration.workloads.cardholders.steps)
-    names = {"prepare": "Prepare", "train_clusters": "TrainClusters", "train_purchase": "TrainPurchase"}
-    names |= {"package": "Package", "evaluate": "Evaluate", "link_mlflow": "LinkMlflow"}
-    for field, job in jobs.items():
-        step = known[names[field]]
-        assert step["Arguments"]["StoppingCondition"]["MaxRuntimeInSeconds"] == job.max_runtime_seconds
+    known = steps(definition)
+    for field, job in getattr(configuration.workloads, workload).steps:
+        step = known["".join(word.capitalize() for word in field.split("_"))]
+        if not isinstance(job, TransformJob):  # which has no time limit
+            assert step["Arguments"]["StoppingCondition"]["MaxRuntimeInSeconds"] == job.max_runtime_seconds
         retried = {kind for policy in step["RetryPolicies"] for kind in policy["ExceptionType"]}
         assert {"Step.SERVICE_FAULT", "Step.THROTTLING", "SageMaker.CAPACITY_ERROR"} <= retried
+
+
+# --- the two images of DeepAR -----------------------------------------------------------------------------------------
+
+
+def test_the_built_in_deepar_takes_the_place_of_ours_and_nothing_else_changes(
+    texts: dict[str, str], configuration: Configuration, tmp_path: Path
+) -> None:
+    overrides = tmp_path / "built-in.yml"
+    overrides.write_text("workloads: {forecaster: {network: {image: built-in}}}\n")
+    uri = configuration.names.image_uri("forecaster", DIGEST)
+    ours = json.loads(texts["forecaster"])
+    theirs = json.loads(definitions.render_for_image("forecaster", "build", load(ROOT, overrides, environ={}), uri))
+    built_in = "224300973850.dkr.ecr.eu-west-1.amazonaws.com/forecasting-deepar:1"
+    known = steps(theirs)
+    assert known["Train"]["Arguments"]["AlgorithmSpecification"].pop("TrainingImage") == built_in
+    assert known["CreateModel"]["Arguments"]["PrimaryContainer"].pop("Image") == built_in
+    package = known["Register"]["Arguments"]
+    assert package["InferenceSpecification"]["Containers"][0].pop("Image") == built_in
+    assert package["CustomerMetadataProperties"].pop("image") == built_in
+    own = steps(ours)
+    assert own["Train"]["Arguments"]["AlgorithmSpecification"].pop("TrainingImage") == uri
+    # SageMaker knows the built-in's metrics, and refuses definitions of them.
+    assert own["Train"]["Arguments"]["AlgorithmSpecification"].pop("MetricDefinitions")
+    own["CreateModel"]["Arguments"]["PrimaryContainer"].pop("Image")
+    own["Register"]["Arguments"]["InferenceSpecification"]["Containers"][0].pop("Image")
+    own["Register"]["Arguments"]["CustomerMetadataProperties"].pop("image")
+    assert known == own
+
+
+def test_the_metrics_are_those_that_the_image_logs() -> None:
+    """The pipelines import no image's code; their regular expressions and its log must agree all the same."""
+    from pipelines.build.forecaster import METRICS
+    from seed_code.forecaster import train
+
+    assert METRICS == train.METRICS
 
 
 # --- rendering and its cache ------------------------------------------------------------------------------------------

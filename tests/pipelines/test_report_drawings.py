@@ -219,12 +219,16 @@ def test_no_steps_is_no_drawing() -> None:
     assert flow.flow(graph.read({"Steps": []}), {}) is None
 
 
+_NO = {"Condition": {"Outcome": "False"}}
+
+
 @pytest.mark.parametrize(
     ("step", "state", "word"),
     [
         (StepRun("A", "Processing", "Succeeded"), "good", "succeeded"),
         (StepRun("A", "Processing", "Succeeded", cached_from="arn"), "cached", "cached"),
-        (StepRun("A", "Condition", "Succeeded", metadata={"Condition": {"Outcome": "False"}}), "good", "not passed"),
+        (StepRun("A", "Condition", "Succeeded", metadata=_NO), "good", "not passed"),
+        (StepRun("AlreadyRegistered", "Condition", "Succeeded", metadata=_NO), "good", "no"),
         (StepRun("A", "Training", "Failed"), "bad", "failed"),
         (StepRun("A", "Training", "Executing"), "busy", "executing"),
         (StepRun("A", "Training", "Skipped"), "idle", "skipped"),

@@ -1,4 +1,7 @@
-"""The two servers: started, found again, stopped; and what happens when one cannot start."""
+"""The two servers: started, found again, stopped; and what happens when one cannot start.
+
+Small servers stand in for localcloud and MLflow, which `test_cli_stack` starts.
+"""
 
 from __future__ import annotations
 
@@ -35,17 +38,45 @@ def free_port() -> int:
 
 @pytest.fixture
 def taken() -> Iterator[int]:
-    """A port that someone else listens at."""
+    """A port that someone else has. Nobody listens there, so that the question who it is gets its answer at once."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        listener.listen()
         yield int(listener.getsockname()[1])
+
+
+# With a process below it, as localcloud has its jobs; that one ends by itself too, some seconds after a server's death.
+SMALL = """
+import http.server, json, subprocess, sys
+BELOW = "import os, time\\nparent = os.getppid()\\nwhile os.getppid() == parent: time.sleep(5)"
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps({"port": int(sys.argv[1])}).encode())
+subprocess.Popen([sys.executable, "-S", "-c", BELOW])
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+
+
+class _Small(Stack):
+    """A stack of servers that start in no time."""
+
+    @property
+    def localcloud(self) -> Server:
+        return self._small(super().localcloud)
+
+    @property
+    def mlflow(self) -> Server:
+        return self._small(super().mlflow)
+
+    def _small(self, server: Server) -> Server:
+        return replace(server, command=(sys.executable, "-S", "-c", SMALL, str(server.port)))
 
 
 @pytest.fixture
 def servers(tmp_path: Path) -> Iterator[Stack]:
     """A stack of its own that is stopped at the end, whatever happens."""
-    made = Stack(tmp_path / "state", free_port(), REGION)
+    made = _Small(tmp_path / "state", free_port(), REGION)
     yield made
     made.stop()
 
@@ -61,10 +92,11 @@ def test_its_whole_life(servers: Stack) -> None:
     for server in servers.servers:
         servers.wait(server)
     assert answering(f"{servers.localcloud.url}/_localcloud/status")["port"] == servers.port
-    assert answering(f"{servers.mlflow.url}/api/2.0/mlflow/experiments/search?max_results=1")["experiments"]
-    assert (servers.state / "mlflow" / "mlflow.db").is_file()
+    assert answering(f"{servers.mlflow.url}/version")["port"] == servers.port + 1
 
-    found = Stack.recorded(servers.state, REGION)
+    recorded = Stack.recorded(servers.state, REGION)
+    assert recorded is not None
+    found = _Small(recorded.state, recorded.port, recorded.region)
     assert found == servers
     assert found.running() == {"localcloud", "MLflow"}
     assert found.start() == set()
@@ -76,13 +108,15 @@ def test_its_whole_life(servers: Stack) -> None:
     processes[1].wait(20)
     assert found.running() == {"localcloud"}
     assert found.start() == {"MLflow"}
+    found.wait(found.mlflow)
 
     processes = [*_processes(servers), *(child for process in _processes(servers) for child in process.children())]
+    assert len(processes) == 4
     assert servers.stop() == {"localcloud", "MLflow"}
     assert not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes)
     assert servers.stop() == set()
     assert answering(f"{servers.localcloud.url}/_localcloud/status") is None
-    assert (servers.state / "mlflow" / "mlflow.db").is_file()  # the state stays
+    assert servers.localcloud.log.is_file()  # the state stays
 
 
 @pytest.mark.parametrize(("offset", "name"), [(0, "localcloud"), (-1, "MLflow")])

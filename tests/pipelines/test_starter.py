@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipelines import parameters, starter
+from pipelines import parameters, provision, starter
 from pipelines.errors import ParameterError, ServiceError
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -109,6 +109,24 @@ def test_there_is_no_champion_while_nothing_was_approved(project: Any) -> None:
     assert starter.champion_model_uri(sagemaker, project.names, "cardholders") == "none"
     _approve(project, "s3://b/1/model.tar.gz", "PendingManualApproval")
     assert starter.champion_model_uri(sagemaker, project.names, "cardholders") == "none"
+
+
+def test_the_registered_model_is_that_of_the_newest_package_whatever_was_decided(project: Any) -> None:
+    _create_pipeline(project, "RegisteredModelUri")
+    assert _passed(project, _start(project)) == {"RegisteredModelUri": "none"}
+    for uri, status in (("s3://b/1/model.tar.gz", "Approved"), ("s3://b/2/model.tar.gz", "Rejected")):
+        _approve(project, uri, status)
+    assert _passed(project, _start(project)) == {"RegisteredModelUri": "s3://b/2/model.tar.gz"}
+
+
+def test_the_snapshot_is_asked_for_when_the_pipeline_declares_it_and_it_is_not_given(project: Any) -> None:
+    _create_pipeline(project, "SnapshotTime")
+    given = _start(project, overrides={"SnapshotTime": "2026-11-20T11:00:00Z"})
+    assert _passed(project, given) == {"SnapshotTime": "2026-11-20T11:00:00Z"}
+    with pytest.raises(ServiceError, match="-forecaster-minutes` does not exist"):
+        _start(project)
+    provision.provision(project.session, project.configuration)
+    assert _passed(project, _start(project)) == {"SnapshotTime": "none"}
 
 
 def test_the_same_token_starts_one_execution_and_none_starts_another_each_time(project: Any) -> None:
