@@ -9,21 +9,21 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Event
 from typing import Annotated, Any, Self
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
-from pipelines import executions, git, provision, registry, stack, starter
+from pipelines import executions, git, ingest, provision, registry, stack, starter
 from pipelines.cli import environment, show
 from pipelines.cli.context import Context
-from pipelines.cli.ingest import load as load_minutes
 from pipelines.cli.report import write as write_report
 from pipelines.cli.results import evaluation_line, evaluation_table
 from pipelines.cli.run import bring, moment_of, tracking_uri, uploaded, watched
@@ -31,7 +31,7 @@ from pipelines.cli.up import overrides_path, register_images, tell
 from pipelines.config import find_root, load
 from pipelines.errors import ProjectError, UsageError
 from pipelines.executions import Execution
-from pipelines.ingest import read as read_minutes
+from pipelines.feature_groups import MINUTES
 from pipelines.names import LocalPaths
 from pipelines.report.format import duration
 from pipelines.session import client
@@ -68,6 +68,8 @@ def command(
         raise UsageError(f"--data `{data}` is no file, expected a .csv or .csv.gz with card transactions")
     if minutes is not None and not minutes.is_file():
         raise UsageError(f"--minutes `{minutes}` is no file, expected a .csv, .csv.gz or .parquet with minutes")
+    if minutes is not None:
+        ingest.read(minutes)  # what is wrong with it should cost no minute
     paths = LocalPaths(find_root(Path.cwd()))
     overrides = overrides_path(paths)
     configuration = load(paths.root, overrides)
@@ -102,11 +104,12 @@ def command(
             helpers.finish(out, "making card transactions", "making minutes")
             data_uri = uploaded(out, context, CARDHOLDERS, data)
             helpers.finish(out, "rendering the definitions")
-            with ThreadPoolExecutor(2) as threads:
+            with ThreadPoolExecutor(2) as threads, _ended_together() as go_on:
                 # MLflow takes seconds to start, and is needed by Evaluate only.
                 mlflow = threads.submit(servers.wait, servers.mlflow)
                 # Writing the minutes takes one processor for as long as the first pipeline mostly leaves one idle.
-                ingested = threads.submit(load_minutes, Console(quiet=True), context, read_minutes(minutes))
+                group = MINUTES.name(context.names)
+                ingested = threads.submit(ingest.write, context.session, group, ingest.read(minutes), go_on)
                 first = _build(out, context, CARDHOLDERS, moment, data_uri)
                 with out.status("writing minutes to the feature store", spinner="dots"):
                     mlflow.result(), ingested.result()
@@ -159,6 +162,22 @@ def _ending_in_order() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _ended_together() -> Iterator[Callable[[object], None]]:
+    """A function that a thread calls while it works, and that ends it once the block was left by an exception."""
+    ended = Event()
+
+    def go_on(_: object) -> None:
+        if ended.is_set():
+            raise DemoError("the demo was ended")
+
+    try:
+        yield go_on
+    except BaseException:
+        ended.set()
+        raise
 
 
 @contextmanager

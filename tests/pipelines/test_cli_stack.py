@@ -121,6 +121,14 @@ def test_a_demo_on_what_is_no_file_says_so(mlops_in: Mlops, name: str) -> None:
     assert f"--data `{name}` is no file" in err
 
 
+def test_a_demo_on_minutes_that_cannot_be_taken_says_so_at_once(tree: Path, mlops_in: Mlops) -> None:
+    (tree / "fees.csv").write_text("tx_minute,total_nb_trx_1min,total_fee_1min\nsoon,1,1\n")
+    status, _, err = mlops_in("demo", "--minutes", "fees.csv")
+    assert status == 2
+    assert "line 2: `tx_minute` is `soon`" in err
+    assert not (tree / ".mlops").exists()
+
+
 def test_a_demo_that_is_ended_stops_what_it_started(tree: Path) -> None:
     port = free_port()
     process = subprocess.Popen(
