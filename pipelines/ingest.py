@@ -195,7 +195,7 @@ def _there(client: Any, group: str, records: Sequence[Record]) -> dict[str, Reco
     for error in answer.get("Errors", []):
         details = {"Code": error["ErrorCode"], "Message": error["ErrorMessage"]}
         raise ClientError({"Error": details}, "BatchGetRecord")
-    # What was not processed is written: the store takes no version twice.
+    # What was not processed counts as new: a version that is written again loses to none, and wins over none.
     return {
         record["RecordIdentifierValueAsString"]: {
             value["FeatureName"]: value["ValueAsString"] for value in record["Record"]

@@ -26,7 +26,6 @@ from localcloud.catalog import CATALOG, PARTITION_KEYS, Table
 
 _CATALOG = CATALOG.lower()
 _TYPES = {"string": "varchar"}
-_PLACE = re.compile(r"Line: (\d+), Col: (\d+)")
 _NAME = re.compile(r"Column '([^']+)'|Unknown column: (\S+)|Unknown table: (\S+)")
 _COMPARISONS = (exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE)
 _LONGEST_SEQUENCE = 10_000
