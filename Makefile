@@ -35,21 +35,22 @@ help: ## This list
 
 setup: $(BASE) ## Make the project's environment in .venv
 
-demo: $(BASE) ## Run both build pipelines on this machine, from data to models waiting for approval
+demo: $(BASE) ## Run both workloads on this machine, from data to production; and a bad canary comes back
 	.venv/bin/mlops demo --port $(PORT) $(if $(DATA),--data "$(DATA)") $(if $(MINUTES),--minutes "$(MINUTES)") $(if $(KEEP),--keep)
 
 test: $(BASE) ## The tests (no network, no AWS account, no Docker)
 	tests/install-browser
-	.venv/bin/python -m pytest -n auto
+	.venv/bin/python -m pytest -n auto --dist loadgroup
 
-test-slow: $(BASE) ## The tests that take minutes: two demos at once; each image in an environment of its own requirements
+test-slow: $(BASE) ## The tests that take long: two demos at once; restarts; each image in an environment of its own requirements
 	.venv/bin/python -m pytest -m "slow or image"
 
-lint: $(BASE) $(LINT) ## ruff, mypy, import-linter
+lint: $(BASE) $(LINT) ## ruff, mypy, import-linter, cfn-lint
 	.venvs/lint/bin/ruff check .
 	.venvs/lint/bin/ruff format --check .
 	.venvs/lint/bin/mypy --python-executable .venv/bin/python
 	.venvs/lint/bin/lint-imports
+	.venv/bin/cfn-lint template/*.yml
 
 # Accuracy wants data that is not ours to bring, and hours: its head says how it is run.
 bench: $(BASE) $(BENCH) ## Run every benchmark and keep its result in benchmarks/results
@@ -58,6 +59,8 @@ bench: $(BASE) $(BENCH) ## Run every benchmark and keep its result in benchmarks
 UPGRADE = --upgrade
 COMPILE = $(UV) pip compile -q $(UPGRADE) --python-version 3.11 --no-header --no-annotate --no-emit-index-url
 lock: $(UV) ## Pin again what setup.py and requirements/*.in ask for
+	# The pin of an earlier lock, which names no build, would prefer the one with several GB of CUDA.
+	sed -i.bak '/^torch==/d' requirements/*.txt seed_code/*/requirements.txt
 	$(COMPILE) --extra all setup.py -o requirements/base.txt
 	for tools in lint bench; do $(COMPILE) requirements/$$tools.in -o requirements/$$tools.txt || exit 1; done
 	for image in seed_code/*/requirements.in; do \

@@ -13,9 +13,12 @@ EXTRAS = {
     # the ones of the leaf services in `localcloud/leaf.py`, plus what its WSGI application imports.
     "localcloud": [
         "cbor2",
+        # Of cfn-lint only the schemas that it ships: what CloudFormation knows of each resource type.
+        "cfn-lint",
         "duckdb",
         "flask",
         "flask-cors",
+        "jsonschema",
         "moto[dynamodb,s3,ssm]==5.2.5",
         "psutil",
         "pyarrow",
@@ -42,6 +45,8 @@ EXTRAS = {
         "torch==2.13.0",
         "uvicorn",
     ],
+    # What the Lambda functions carry with them (pipelines/deploy/package.py), and localcloud's find in the environment.
+    "functions": ["aws-lambda-powertools"],
     "test": ["hypothesis", "playwright", "pytest", "pytest-timeout", "pytest-xdist", "uv"],
 }
 

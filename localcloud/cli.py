@@ -1,11 +1,13 @@
-"""The command `localcloud`: up, status, logs, down. Results go to stdout, messages to stderr."""
+"""The command `localcloud`: up, status, advance, calls, logs, down. Results go to stdout, messages to stderr."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
+import re
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -96,6 +98,39 @@ def logs(
     for line in job_lines(job, port, follow=follow):
         typer.echo(line)
         sys.stdout.flush()
+
+
+@app.command()
+def advance(
+    time: Annotated[str, typer.Argument(help="How much: 90s, 5m, 24h, 7d, or several of them: 1d12h.")],
+    port: PortOption = instance.DEFAULT_PORT,
+) -> None:
+    """Let time pass at once: all that falls due in it happens, in its order, as fast as it can."""
+    typer.echo(instance.advance(port, _seconds(time)))
+
+
+@app.command()
+def calls(
+    principal: Annotated[str | None, typer.Option("--role", help="The ARN of a role: its calls only.")] = None,
+    port: PortOption = instance.DEFAULT_PORT,
+    as_json: Annotated[bool, typer.Option("--json", help="The same for machines.")] = False,
+) -> None:
+    """Say who called what: principal, action and resource as in a policy, and how often."""
+    found = instance.calls(port, principal)
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    for call in found:
+        outcome = f"  {call['error']}" if call["error"] else ""
+        typer.echo(f"{call['principal']}  {call['action']}  {call['resource']}  {call['count']}{outcome}")
+
+
+def _seconds(text: str) -> float:
+    found = re.fullmatch(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text)
+    if not text or found is None:
+        raise LocalcloudError(f"the time is {text!r}, expected one such as 90s, 5m, 24h or 1d12h")
+    days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds).total_seconds()
 
 
 @app.command()

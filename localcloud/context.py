@@ -8,10 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from localcloud.clock import Clock
+from localcloud.signals import Signals
 from localcloud.store import Store
 
 if TYPE_CHECKING:
+    from localcloud.calls import Calls
+    from localcloud.clients import Clients
     from localcloud.leaf import Leaf
+    from localcloud.principals import Principals
+    from localcloud.timetable import Timetable
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,16 @@ class Context:
     account_id: str
     endpoint_url: str
     """What a job gets as `AWS_ENDPOINT_URL`, for example `http://127.0.0.1:4610`."""
+    timetable: Timetable
+    """What is due later."""
+    signals: Signals
+    """What services tell each other."""
+    principals: Principals
+    """The access keys of roles."""
+    clients: Clients
+    """boto3 clients of localcloud itself, for services that call others as a user would. Not before the start."""
+    calls: Calls
+    """The record of every call."""
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,12 @@ import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from botocore.exceptions import ClientError
 from botocore.model import OperationModel, ServiceModel
 
-from localcloud import chunked, routing, services
+from localcloud import bucket_policies, chunked, queue_policies, routing, services
+from localcloud.actions import Actions
+from localcloud.calls import Call
 from localcloud.context import Context, Request
 from localcloud.errors import ServiceError
 from localcloud.leaf import LeafUnavailable
@@ -34,6 +37,7 @@ class Dispatcher:
 
     def __init__(self, context: Context, implemented: Iterable[Service]) -> None:
         self._context = context
+        self._actions = Actions(context.region, context.account_id)
         self._services: Mapping[str, Service] = {service.name: service for service in implemented}
         if unknown := self._services.keys() - set(services.OWNED):
             raise ValueError(f"{', '.join(sorted(unknown))}: not among localcloud.services.OWNED")
@@ -96,9 +100,26 @@ class Dispatcher:
             if chunked.is_chunked(http):
                 http = chunked.decode(http)
         headers = {name: value for name, value in http.headers.items() if name not in _NOT_FOR_LEAF}
-        return self._context.leaf.handle(
-            target.service, HttpRequest(http.method, http.path, http.query, headers, http.body)
-        )
+        passed_on = HttpRequest(http.method, http.path, http.query, headers, http.body)
+        if target.service == "sqs":
+            passed_on = queue_policies.to_leaf(passed_on, self._queue_policy)
+        if target.service == "s3" and bucket_policies.is_policy(http):
+            passed_on = bucket_policies.to_leaf(passed_on)
+            response = bucket_policies.from_leaf(self._context.leaf.handle(target.service, passed_on))
+        else:
+            response = self._context.leaf.handle(target.service, passed_on)
+        error = str(response.status) if response.status >= 400 else ""
+        self._record(target, self._actions.of_request(target.service, http), error)
+        return response
+
+    def _queue_policy(self, url: str) -> str | None:
+        sqs = self._context.leaf.client("sqs")
+        try:
+            found = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["Policy"]).get("Attributes", {})
+        except ClientError:
+            return None
+        policy: str | None = found.get("Policy")
+        return policy
 
     def _owned(self, target: Target, http: HttpRequest, request_id: str) -> HttpResponse:
         model = models.service_model(target.service)
@@ -109,22 +130,32 @@ class Dispatcher:
             raise _unknown_operation(target.service, operation.name)
         params = request.parse(operation, target.protocol, http)
         validation.check_request(params, operation.input_shape, code=_validation_code(model))
-        result = _without_none(
-            handler(
-                Request(
-                    service=target.service,
-                    operation=operation.name,
-                    params=params,
-                    region=target.region or self._context.region,
-                    access_key=target.access_key,
-                    headers=http.headers,
-                )
-            )
+        called = Request(
+            service=target.service,
+            operation=operation.name,
+            params=params,
+            region=target.region or self._context.region,
+            access_key=target.access_key,
+            headers=http.headers,
         )
+        error = "InternalFailure"
+        try:
+            result = _without_none(handler(called))
+            error = ""
+        except ServiceError as refused:
+            error = refused.code
+            raise
+        finally:
+            self._record(target, self._actions.of(target.service, operation.name, params), error)
         validation.check_response(result, operation.output_shape)
         return response.serialise(
             operation, target.protocol, result, request_id=request_id, json_version=_json_version(http)
         )
+
+    def _record(self, target: Target, actions: Iterable[tuple[str, str]], error: str) -> None:
+        principal = self._context.principals.of(target.access_key)
+        for action, resource in actions:
+            self._context.calls.add(Call(principal, action, resource, error))
 
 
 def _request_id() -> str:

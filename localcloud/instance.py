@@ -11,6 +11,7 @@ import socket
 import tempfile
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ from localcloud.errors import LocalcloudError
 
 DEFAULT_PORT = 4610
 STATUS_PATH = "/_localcloud/status"
+ADVANCE_PATH = "/_localcloud/advance"
+CALLS_PATH = "/_localcloud/calls"
 _LOCK_NAME = "localcloud.lock"
 _TEMPORARY_PREFIX = "localcloud-"
 
@@ -138,17 +141,43 @@ def _listener(port: int) -> str:
 
 def query(port: int, *, timeout_seconds: float = 10.0) -> dict[str, Any]:
     """The status of the localcloud at a port. Raises LocalcloudError if there is none."""
-    # No proxy from the environment: it would be asked for this machine's own address.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(f"http://127.0.0.1:{port}{STATUS_PATH}", timeout=timeout_seconds) as response:
-            status: dict[str, Any] = json.load(response)
-            status["pid"], status["state"]
-            return status
+        status = _ask(port, STATUS_PATH, timeout_seconds=timeout_seconds)
+        status["pid"], status["state"]
+        return status
     except (urllib.error.URLError, OSError, ValueError, KeyError, TypeError) as error:
         raise LocalcloudError(
             f"no localcloud answers at port {port}. Start one with `localcloud up --port {port}`."
         ) from error
+
+
+def advance(port: int, seconds: float) -> str:
+    """Let time pass at the localcloud at a port; gives the moment that it has reached, in ISO 8601.
+
+    Raises LocalcloudError if there is none, or if it refuses.
+    """
+    query(port)
+    try:
+        return str(_ask(port, ADVANCE_PATH, str(seconds))["now"])
+    except urllib.error.HTTPError as error:
+        raise LocalcloudError(error.read().decode(errors="replace").strip()) from error
+
+
+def calls(port: int, principal: str | None) -> list[dict[str, Any]]:
+    """The record of calls of the localcloud at a port. Raises LocalcloudError if there is none."""
+    query(port)
+    chosen = f"?{urllib.parse.urlencode({'principal': principal})}" if principal else ""
+    found: list[dict[str, Any]] = _ask(port, f"{CALLS_PATH}{chosen}")["calls"]
+    return found
+
+
+def _ask(port: int, path: str, body: str | None = None, *, timeout_seconds: float | None = None) -> dict[str, Any]:
+    # No proxy from the environment: it would be asked for this machine's own address.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", body.encode() if body is not None else None)
+    with opener.open(request, timeout=timeout_seconds) as response:
+        answer: dict[str, Any] = json.load(response)
+        return answer
 
 
 def stop(port: int, timeout_seconds: float = 30.0) -> int:

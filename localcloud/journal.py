@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +16,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl, unquote
 
 from localcloud.protocols.http import HttpRequest, HttpResponse
-from localcloud.store import claim_format, transaction
+from localcloud.store import opened, transaction
 
 LARGE_BODY_BYTES = 64 * 1024
 _FORMAT = 1
@@ -90,11 +89,7 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         self._bodies = folder / "bodies"
         self._bodies.mkdir(parents=True, exist_ok=True)
-        self._connection = sqlite3.connect(folder / "journal.sqlite", isolation_level=None, check_same_thread=False)
-        self._connection.execute("PRAGMA journal_mode=WAL")
-        self._connection.execute("PRAGMA synchronous=NORMAL")
-        claim_format(self._connection, _FORMAT)
-        self._connection.executescript(_SCHEMA)
+        self._connection = opened(folder / "journal.sqlite", _FORMAT, _SCHEMA)
         self._sweep()
 
     def close(self) -> None:

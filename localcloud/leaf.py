@@ -21,23 +21,19 @@ import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, tzinfo
-from functools import cache
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-import boto3
-import botocore.session
-from botocore import UNSIGNED
-from botocore.awsrequest import AWSPreparedRequest, AWSResponse
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from localcloud.clients import credential_scope, in_process_client
 from localcloud.clock import Clock
 from localcloud.journal import Call, Journal
 from localcloud.protocols import models
 from localcloud.protocols.http import HttpRequest, HttpResponse
-from localcloud.wsgi import RawBody, call, from_prepared
+from localcloud.wsgi import call
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -179,7 +175,7 @@ class Leaf:
         A third of the time of as many calls of the client: no client, and one transaction of the journal. Other calls
         wait meanwhile, so give a few dozen at a time. Raises what the client's PutObject raises, and LeafUnavailable.
         """
-        headers = {"host": "127.0.0.1", "authorization": self._scope("s3")}
+        headers = {"host": "127.0.0.1", "authorization": credential_scope("localcloud", self._region, "s3")}
         requests = [HttpRequest("PUT", f"/{bucket}/{quote(key)}", "", headers, content) for key, content in objects]
         etags = []
         for (key, content), response in zip(objects, self._handle_all("s3", requests), strict=True):
@@ -223,39 +219,8 @@ class Leaf:
             raise ValueError(f"{service!r} is not a leaf service; there are {', '.join(SERVICES)}")
         with self._clients_lock:
             if service not in self._clients:
-                self._clients[service] = self._make_client(service)
+                self._clients[service] = in_process_client(service, self._region, partial(self.handle, service))
             return self._clients[service]
-
-    def _make_client(self, service: str) -> Any:
-        client = _session(self._region).client(
-            service,
-            region_name=self._region,
-            endpoint_url="http://127.0.0.1",
-            aws_access_key_id="localcloud",
-            aws_secret_access_key="localcloud",
-            config=Config(
-                # Nobody checks a signature here, and hashing a body costs time.
-                signature_version=UNSIGNED,
-                retries={"mode": "standard", "total_max_attempts": 1},
-                request_checksum_calculation="when_required",
-                response_checksum_validation="when_required",
-                s3={"addressing_style": "path"},
-                # The endpoint is given; a configuration file's must not win.
-                ignore_configured_endpoint_urls=True,
-            ),
-        )
-        scope = self._scope(service)
-
-        def send(request: AWSPreparedRequest, **_: Any) -> AWSResponse:
-            response = self.handle(service, from_prepared(request, scope))
-            return AWSResponse(request.url, response.status, dict(response.headers), RawBody(response.body))
-
-        client.meta.events.register_first(f"before-send.{client.meta.service_model.service_id.hyphenize()}", send)
-        return client
-
-    def _scope(self, service: str) -> str:
-        """What stands in for a signature in localcloud's own calls: moto reads service and region from it."""
-        return f"AWS4-HMAC-SHA256 Credential=localcloud/20000101/{self._region}/{service}/aws4_request"
 
     def _run(self) -> None:
         try:
@@ -319,14 +284,6 @@ class Leaf:
             self._issued_access_keys.add(access_key)
             if self._journal is not None:
                 self._journal.add_access_key(access_key)
-
-
-@cache
-def _session(region: str) -> boto3.Session:
-    """Without profiles: what the user's own files say about AWS has no say here. It keeps the models it has read."""
-    core = botocore.session.Session(session_vars={"profile": (None, None, None, None)})
-    core.set_config_variable("region", region)
-    return boto3.Session(botocore_session=core, region_name=region)
 
 
 def changes_something(service: str, request: HttpRequest) -> bool:

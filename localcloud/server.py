@@ -9,6 +9,8 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -20,19 +22,27 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from localcloud import routing, services
-from localcloud.clock import Clock, SystemClock
+from localcloud.calls import Calls
+from localcloud.clients import Clients
+from localcloud.clock import SystemClock
 from localcloud.context import Context
 from localcloud.dispatch import Dispatcher
+from localcloud.instance import ADVANCE_PATH, CALLS_PATH, STATUS_PATH
 from localcloud.leaf import Leaf
+from localcloud.principals import Principals
 from localcloud.protocols import models
 from localcloud.protocols.http import HttpRequest, HttpResponse
 from localcloud.service import Service
+from localcloud.signals import Signals
 from localcloud.store import Store
+from localcloud.timetable import Timetable
 
 ACCOUNT_ID = "123456789012"
-STATUS_PATH = "/_localcloud/status"
 _OWN_PREFIX = b"/_localcloud/"
 _HANDLER_THREADS = 48
+_LONGEST_ADVANCE_SECONDS = 366 * 86_400.0
+# Where the store keeps by how much the clock is ahead of the machine's.
+_AHEAD = ("clock", "ahead")
 
 
 def default_region() -> str:
@@ -43,7 +53,7 @@ def default_region() -> str:
 def build(
     state_dir: Path,
     port: int,
-    clock: Clock | None = None,
+    clock: SystemClock | None = None,
     *,
     temporary: bool = False,
     create_services: Callable[[Context], Sequence[Service]] = services.create,
@@ -54,19 +64,31 @@ def build(
     temporary: the folder will be removed, so that no journal of the leaf is kept.
     """
     state_dir.mkdir(parents=True, exist_ok=True)
-    clock = clock or SystemClock()
+    store = Store(state_dir / "localcloud.sqlite")
+    # Time that was let pass has passed: what is in the state is not to lie in the future.
+    clock = clock or SystemClock(timedelta(seconds=(store.get(*_AHEAD) or {"Seconds": 0.0})["Seconds"]))
     region = default_region()
     leaf = Leaf(None if temporary else state_dir / "leaf", region=region, account_id=ACCOUNT_ID, clock=clock)
+    principals = Principals(store, ACCOUNT_ID)
     context = Context(
-        store=Store(state_dir / "localcloud.sqlite"),
+        store=store,
         leaf=leaf,
         clock=clock,
         state_dir=state_dir,
         region=region,
         account_id=ACCOUNT_ID,
         endpoint_url=f"http://127.0.0.1:{port}",
+        timetable=Timetable(clock, lambda ahead: _keep_ahead(store, ahead)),
+        signals=Signals(),
+        principals=principals,
+        clients=Clients(region, principals),
+        calls=Calls(state_dir / "calls.sqlite"),
     )
     return Application(context, create_services(context), port=port, temporary=temporary)
+
+
+def _keep_ahead(store: Store, ahead: timedelta) -> None:
+    store.put(*_AHEAD, {"Seconds": ahead.total_seconds()})
 
 
 class Application:
@@ -76,16 +98,25 @@ class Application:
         self.context = context
         self._implemented = implemented
         self._dispatcher = Dispatcher(context, implemented)
+        context.clients.connect(self._dispatcher.handle)
         self._port = port
         self._temporary = temporary
         self._started_at = time.monotonic()
         # An executor of its own: the default one is smaller than a handful of busy clients.
         self._threads = ThreadPoolExecutor(_HANDLER_THREADS, thread_name_prefix="request")
-        self._own = Starlette(routes=[Route(STATUS_PATH, self._status)], lifespan=self._lifespan)
+        self._own = Starlette(
+            routes=[
+                Route(STATUS_PATH, self._status),
+                Route(ADVANCE_PATH, self._advance, methods=["POST"]),
+                Route(CALLS_PATH, self._calls),
+            ],
+            lifespan=self._lifespan,
+        )
 
     def start(self) -> None:
         """Take up the state. The leaf, and what else makes only the first call slow, follows on threads of its own."""
         self.context.leaf.start()
+        self.context.timetable.start()
         for service in self._implemented:
             service.start()
         names = [service.name for service in self._implemented]
@@ -93,10 +124,12 @@ class Application:
 
     def stop(self) -> None:
         """End the services' work and close the state. Takes no more requests."""
+        self.context.timetable.stop()
         for service in reversed(self._implemented):
             service.stop()
         self._threads.shutdown(wait=True, cancel_futures=True)
         self.context.leaf.close()
+        self.context.calls.close()
         self.context.store.close()
 
     def status(self) -> dict[str, Any]:
@@ -143,6 +176,24 @@ class Application:
 
     async def _status(self, request: StarletteRequest) -> Response:
         return JSONResponse(self.status())
+
+    async def _advance(self, request: StarletteRequest) -> Response:
+        """Let time pass; the body is the number of seconds."""
+        text = (await request.body()).decode(errors="replace")
+        try:
+            seconds = float(text)
+            if not 0 <= seconds <= _LONGEST_ADVANCE_SECONDS:
+                raise ValueError
+        except ValueError:
+            expected = f"a number of seconds from 0 to {_LONGEST_ADVANCE_SECONDS:.0f}"
+            return PlainTextResponse(f"localcloud: expected {expected}, got {text[:100]!r}\n", 400)
+        reached = await asyncio.to_thread(self.context.timetable.advance, seconds)
+        return JSONResponse({"now": reached.isoformat()})
+
+    async def _calls(self, request: StarletteRequest) -> Response:
+        """Who called what, of one principal (`?principal=`) or of all."""
+        found = await asyncio.to_thread(self.context.calls.list, request.query_params.get("principal"))
+        return JSONResponse({"calls": [{**asdict(call), "count": count} for call, count in found]})
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:

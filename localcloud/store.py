@@ -44,13 +44,8 @@ class Store:
     """
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         # One connection under one lock: SQLite has one writer anyway, and a read takes microseconds.
-        self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        self._connection.execute("PRAGMA journal_mode=WAL")
-        self._connection.execute("PRAGMA synchronous=NORMAL")
-        claim_format(self._connection, _FORMAT)
-        self._connection.execute(_SCHEMA)
+        self._connection = opened(path, _FORMAT, _SCHEMA)
         self._connection.execute("SELECT sequence, kind, key, document FROM documents LIMIT 0")
         self._lock = threading.RLock()
         self._depth = 0
@@ -138,6 +133,21 @@ class Store:
             changed = function(document)
             self.put(kind, key, changed)
             return changed
+
+
+def opened(path: Path, version: int, schema: str) -> sqlite3.Connection:
+    """A database file, made where it is missing, that several threads take turns with.
+
+    What is committed outlives the process; a power cut may cost the last changes, never the file's consistency.
+    Raises sqlite3.DatabaseError for a file that is none, or one of another format than `version`.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")
+    claim_format(connection, version)
+    connection.executescript(schema)
+    return connection
 
 
 @contextmanager

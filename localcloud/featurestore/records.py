@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from localcloud.featurestore.values import Record
-from localcloud.store import claim_format, transaction
+from localcloud.store import opened, transaction
 
 HOUR = 3_600_000_000
 """In microseconds: the offline store's partitions are an hour of event time each."""
@@ -104,17 +104,12 @@ class Records:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        self._connection.execute("PRAGMA journal_mode=WAL")
-        # As for the other state: it outlives the process; a power cut may cost the last changes.
-        self._connection.execute("PRAGMA synchronous=NORMAL")
+        self._connection = opened(path, _FORMAT, _SCHEMA)
         # A checkpoint waits for the disk, which may take seconds: never within a write, but by a connection of its own.
         self._connection.execute("PRAGMA wal_autocheckpoint=0")
         self._checkpoints = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         # And the offline store's long reads: writes go on meanwhile.
         self._reads = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        claim_format(self._connection, _FORMAT)
-        self._connection.executescript(_SCHEMA)
         self._logged = 0
         self._lock = threading.Lock()
 

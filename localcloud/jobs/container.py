@@ -15,11 +15,12 @@ from localcloud.jobs.images import Image, ImageError
 
 _LOG = logging.getLogger(__name__)
 # What a job may know of the caller's machine: nothing but where Python is. The credentials are no credentials: they
-# only make the AWS clients sign, and a job that reaches past localcloud is refused by AWS.
-_CREDENTIAL = "localcloud"
+# only make the AWS clients sign, with a key that stands for the job's role, and a job that reaches past localcloud is
+# refused by AWS.
+_SECRET = "localcloud"
 # Numeric libraries start a thread per core each; with several jobs side by side their spinning costs far more than it
 # gains. An image that knows better says so in its Dockerfile.
-_THREAD_VARIABLES = (
+THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -70,10 +71,12 @@ def program(
     *,
     endpoint_url: str,
     region: str,
+    access_key: str,
 ) -> Program:
     """The command line `entrypoint + arguments` of an image, as it runs in a private root.
 
-    `variables` are the job's own, which stand above the image's. Raises ImageError if the image has no such program.
+    `variables` are the job's own, which stand above the image's. `access_key` stands for the role that it
+    runs under. Raises ImageError if the image has no such program.
     """
     rewritten = {name: image.rewrite(value, root.base) for name, value in {**image.environment, **variables}.items()}
     paths = [path for path in rewritten.pop("PATH", "").split(":") if path.startswith(str(image.root))]
@@ -84,12 +87,12 @@ def program(
         "TMPDIR": str(root.temporary),
         "LANG": "C.UTF-8",
         "AWS_ENDPOINT_URL": endpoint_url,
-        "AWS_ACCESS_KEY_ID": _CREDENTIAL,
-        "AWS_SECRET_ACCESS_KEY": _CREDENTIAL,
+        "AWS_ACCESS_KEY_ID": access_key,
+        "AWS_SECRET_ACCESS_KEY": _SECRET,
         "AWS_REGION": region,
         "AWS_DEFAULT_REGION": region,
         "AWS_EC2_METADATA_DISABLED": "true",
-        **dict.fromkeys(_THREAD_VARIABLES, "1"),
+        **dict.fromkeys(THREAD_VARIABLES, "1"),
         **rewritten,
         "PATH": ":".join(paths),
         "SAGEMAKER_BASE_DIR": str(root.base),

@@ -10,30 +10,18 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
-import urllib3
-from urllib3.exceptions import HTTPError
-
+from localcloud.jobs.connections import Answer, Connections, NoAnswer
 from localcloud.jobs.container import Program
 from localcloud.jobs.process import Control, Ended, Launcher
 
 PORT_VARIABLE = "SAGEMAKER_BIND_TO_PORT"
 _PING_SECONDS = 2.0
 _POLL_SECONDS = 0.05
-_MOST_CONNECTIONS = 100
 
 
 class ServerError(Exception):
     """The server did not come up, or is gone; the message says how it ended."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What the server said."""
-
-    status: int
-    body: bytes
 
 
 def free_port() -> int:
@@ -46,7 +34,8 @@ def free_port() -> int:
 class Server:
     """A server process. `call` may be used from several threads; the rest by one.
 
-    It is killed when `job` is asked to stop: it holds nothing that would have to be saved.
+    It is killed when `job` is asked to stop: it holds nothing that would have to be saved. `on_end` is called when the
+    process has ended, whatever ended it; on a thread that `stop` waits for.
     """
 
     def __init__(
@@ -57,13 +46,14 @@ class Server:
         job: Control,
         on_output: Callable[[bytes], None],
         on_idle: Callable[[], None],
+        on_end: Callable[[], None] = lambda: None,
     ) -> None:
         self._control = Control()
         self._job = job
         self._ended: Ended | None = None
         self._failure: BaseException | None = None
         self._gone = threading.Event()
-        self._pool = urllib3.HTTPConnectionPool("127.0.0.1", port, maxsize=_MOST_CONNECTIONS, retries=False)
+        self._connections = Connections(port)
 
         def run() -> None:
             try:
@@ -74,6 +64,7 @@ class Server:
                 self._failure = error
             finally:
                 self._gone.set()
+                on_end()
 
         self._thread = threading.Thread(target=run, name=f"server-{port}", daemon=True)
         self._thread.start()
@@ -95,21 +86,26 @@ class Server:
                 if answer.status == 200:
                     return True
                 last = f"GET /ping answers {answer.status}"
-            except HTTPError as error:
+            except NoAnswer as error:
                 last = f"GET /ping: {error}"
             if time.monotonic() >= deadline:
                 raise ServerError(f"the server was not ready after {limit_seconds:g} s: {last}")
         return False
 
     def get(self, path: str, timeout_seconds: float) -> Answer:
-        """GET. Raises urllib3's HTTPError when there is no answer."""
-        response = self._pool.request("GET", path, timeout=timeout_seconds)
-        return Answer(response.status, response.data)
+        """GET. Raises NoAnswer when there is none."""
+        return self._connections.request("GET", path, timeout_seconds)
 
     def call(self, body: bytes, headers: Mapping[str, str], timeout_seconds: float) -> Answer:
-        """POST /invocations. Raises urllib3's HTTPError when there is no answer in time."""
-        response = self._pool.request("POST", "/invocations", body=body, headers=dict(headers), timeout=timeout_seconds)
-        return Answer(response.status, response.data)
+        """POST /invocations. Raises NoAnswer when there is none, NoAnswerInTime when there is none in time."""
+        return self._connections.request("POST", "/invocations", timeout_seconds, body, headers)
+
+    def is_well(self) -> bool:
+        """Whether it answers GET /ping with 200 in time."""
+        try:
+            return self.get("/ping", _PING_SECONDS).status == 200
+        except NoAnswer:
+            return False
 
     @property
     def running(self) -> bool:
@@ -125,8 +121,12 @@ class Server:
             return "it is still running"
         return f"signal {-code}" if code < 0 else f"exit code {code}"
 
+    def kill(self) -> None:
+        """End the process at once; `stop` must follow."""
+        self._control.kill()
+
     def stop(self) -> None:
         """End the process, politely first; all its output has been handed on when this returns."""
-        self._pool.close()
+        self._connections.close()
         self._control.stop()
         self._thread.join()

@@ -7,6 +7,7 @@ import io
 import json
 import threading
 import urllib.request
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -101,7 +102,7 @@ def test_a_body_in_chunks_is_stored_without_them(cloud: Any, localcloud_only: No
 
 _NOT_IMPLEMENTED = [
     ("sagemaker", "list_apps", {}, "ListApps of sagemaker"),
-    ("lambda", "list_event_source_mappings", {}, "ListEventSourceMappings of lambda"),
+    ("lambda", "list_layers", {}, "ListLayers of lambda"),
     ("apigateway", "get_domain_names", {}, "GetDomainNames of apigateway"),
     ("cloudformation", "list_types", {}, "ListTypes of cloudformation"),
     ("cloudwatch", "list_dashboards", {}, "ListDashboards of cloudwatch"),
@@ -241,3 +242,26 @@ def test_a_kept_state_survives_being_killed(
     assert (image["imageId"], image["imageManifest"]) == (digest, _MANIFEST)
     group = client_of(after, "sagemaker").describe_model_package_group(ModelPackageGroupName="kept")
     assert group["ModelPackageGroupStatus"] == "Completed"
+
+
+def test_a_bucket_that_wants_tls_is_not_closed_by_it(cloud: Any) -> None:
+    s3, bucket = cloud.client("s3"), f"contract-policy-{uuid.uuid4().hex[:8]}"
+    s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": cloud.region})
+    policy = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Deny",
+                "Principal": "*",
+                "Action": "s3:*",
+                "Resource": [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"],
+                "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+            }
+        ],
+    }
+    s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
+    s3.put_object(Bucket=bucket, Key="k", Body=b"v")
+    assert json.loads(s3.get_bucket_policy(Bucket=bucket)["Policy"]) == policy
+    s3.delete_object(Bucket=bucket, Key="k")
+    s3.delete_bucket_policy(Bucket=bucket)
+    s3.delete_bucket(Bucket=bucket)

@@ -184,7 +184,9 @@ def test_a_group_that_there_is_not(account: Account, runtime: Any) -> None:
 
 def test_a_record_is_in_both_stores(account: Account, runtime: Any) -> None:
     group = make_group(account)
-    before = datetime.now(UTC).replace(tzinfo=None)
+    # By the account's own clock: another test may have let it run ahead.
+    made: datetime = account.sagemaker.describe_feature_group(FeatureGroupName=group)["CreationTime"]
+    before = made.astimezone(UTC).replace(tzinfo=None)
     runtime.put_record(FeatureGroupName=group, Record=record(count="3", Fee="1.5e3"))
     assert stored(runtime, group) == {"minute": "m1", "at": "2024-01-31T23:59:01Z", "count": "3", "Fee": "1.5e3"}
     assert stored(runtime, group, FeatureNames=["Fee", "minute"]) == {"Fee": "1.5e3", "minute": "m1"}

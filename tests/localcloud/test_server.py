@@ -12,6 +12,7 @@ import zlib
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -408,3 +409,14 @@ def test_a_full_disk_is_no_bug(tmp_path: Path, error: Any) -> None:
         built.stop()
     assert (answer.status, answer.json()["__type"]) == (503, "ServiceUnavailable")
     assert f"no room left in the state folder {tmp_path}" in answer.json()["message"]
+
+
+def test_time_that_was_let_pass_has_passed_after_a_restart(tmp_path: Path) -> None:
+    reached = []
+    for body in (b"172800", b"0"):
+        application = build(tmp_path, PORT, create_services=lambda context: [Packages(context)])
+        application.start()
+        answer = _exchange(application, path="/_localcloud/advance", body=body)
+        reached.append(datetime.fromisoformat(answer.json()["now"]))
+        application.stop()
+    assert reached[1] >= reached[0]

@@ -218,7 +218,16 @@ def test_a_program_and_its_environment(image: Image, tmp_path: Path) -> None:
     root = Root(tmp_path / "root")
     root.create()
     variables = {"OUT": "/opt/ml/processing/out", "OMP_NUM_THREADS": "2", "SAGEMAKER_BASE_DIR": "/opt/ml"}
-    made = program(image, root, ["act"], ["--in", "/opt/ml/x"], variables, endpoint_url="http://e", region="eu-west-1")
+    made = program(
+        image,
+        root,
+        ["act"],
+        ["--in", "/opt/ml/x"],
+        variables,
+        endpoint_url="http://e",
+        region="eu-west-1",
+        access_key="LCR0",
+    )
     assert made.argv == (str(image.root / "opt/program/bin/act"), "--in", f"{root.base}/x")
     assert made.folder == image.root / "opt/program"
     environment = dict(made.environment)
@@ -230,9 +239,9 @@ def test_a_program_and_its_environment(image: Image, tmp_path: Path) -> None:
     assert environment["PATH"].split(":")[0] == f"{image.root}/opt/program/bin"
     assert environment["TMPDIR"].startswith(str(root.path))
     with pytest.raises(ImageError, match="no executable program 'nothing'"):
-        program(image, root, ["nothing"], [], {}, endpoint_url="", region="")
+        program(image, root, ["nothing"], [], {}, endpoint_url="", region="", access_key="")
     with pytest.raises(ImageError, match="has no entry point"):
-        program(image, root, [], [], {}, endpoint_url="", region="")
+        program(image, root, [], [], {}, endpoint_url="", region="", access_key="")
 
 
 def test_a_root_is_removed_whatever_is_in_it(tmp_path: Path) -> None:
@@ -358,7 +367,7 @@ def test_an_image_is_looked_up_again_when_the_registry_has_changed(tmp_path: Pat
 
 def test_a_program_gets_no_nul(image: Image, tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="NUL character"):
-        program(image, Root(tmp_path / "root"), ["act"], [], {"A": "x\0y"}, endpoint_url="", region="")
+        program(image, Root(tmp_path / "root"), ["act"], [], {"A": "x\0y"}, endpoint_url="", region="", access_key="")
 
 
 def test_a_link_that_leads_round_ends_there(tmp_path: Path) -> None:

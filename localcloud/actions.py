@@ -1,0 +1,208 @@
+"""A call in IAM's terms: the action that a policy would have to allow, and the resources that it would have to name.
+
+Source: "Actions, resources, and condition keys for AWS services" in the Service Authorization Reference. An action
+whose resource is not told by the request, or that has none, is on `*`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any
+from urllib.parse import parse_qs, unquote
+
+from localcloud.protocols import models
+from localcloud.protocols.http import HttpRequest
+
+Params = Mapping[str, Any]
+
+# IAM's prefix where it is not botocore's name of the service.
+_PREFIXES = {"sagemaker-runtime": "sagemaker", "sagemaker-featurestore-runtime": "sagemaker"}
+# IAM's name of the action where it is not the operation's.
+_ACTIONS = {
+    ("lambda", "Invoke"): "InvokeFunction",
+    ("s3", "CompleteMultipartUpload"): "PutObject",
+    ("s3", "CopyObject"): "PutObject",
+    ("s3", "CreateMultipartUpload"): "PutObject",
+    ("s3", "DeleteObjects"): "DeleteObject",
+    ("s3", "GetBucketEncryption"): "GetEncryptionConfiguration",
+    ("s3", "GetBucketLifecycleConfiguration"): "GetLifecycleConfiguration",
+    ("s3", "GetPublicAccessBlock"): "GetBucketPublicAccessBlock",
+    ("s3", "HeadBucket"): "ListBucket",
+    ("s3", "HeadObject"): "GetObject",
+    ("s3", "ListBuckets"): "ListAllMyBuckets",
+    ("s3", "ListMultipartUploads"): "ListBucketMultipartUploads",
+    ("s3", "ListObjectVersions"): "ListBucketVersions",
+    ("s3", "ListObjects"): "ListBucket",
+    ("s3", "ListObjectsV2"): "ListBucket",
+    ("s3", "ListParts"): "ListMultipartUploadParts",
+    ("s3", "PutBucketEncryption"): "PutEncryptionConfiguration",
+    ("s3", "PutBucketLifecycleConfiguration"): "PutLifecycleConfiguration",
+    ("s3", "PutPublicAccessBlock"): "PutBucketPublicAccessBlock",
+    ("s3", "UploadPart"): "PutObject",
+    ("s3", "UploadPartCopy"): "PutObject",
+    ("sqs", "ChangeMessageVisibilityBatch"): "ChangeMessageVisibility",
+    ("sqs", "DeleteMessageBatch"): "DeleteMessage",
+    ("sqs", "SendMessageBatch"): "SendMessage",
+}
+# Members of requests that name a resource: what its ARN says after the account. Of several the first that is there.
+_MEMBERS: Mapping[str, tuple[tuple[str, str], ...]] = {
+    "athena": (("WorkGroup", "workgroup/{}"),),
+    "cloudformation": (("StackName", "stack/{}/*"),),
+    "cloudwatch": (("AlarmName", "alarm:{}"), ("AlarmNames", "alarm:{}")),
+    "dynamodb": (("TableName", "table/{}"),),
+    "ecr": (("repositoryName", "repository/{}"),),
+    "events": (("Rule", "rule/{}"), ("EventBusName", "event-bus/{}"), ("Name", "rule/{}")),
+    "firehose": (("DeliveryStreamName", "deliverystream/{}"),),
+    "iam": (("PolicyArn", "policy/{}"), ("RoleName", "role/{}"), ("PolicyName", "policy/{}")),
+    "kinesis": (("StreamARN", "stream/{}"), ("StreamName", "stream/{}")),
+    "kms": (("KeyId", "key/{}"),),
+    "lambda": (("FunctionName", "function:{}"), ("UUID", "event-source-mapping:{}")),
+    "logs": (("logGroupName", "log-group:{}"), ("logGroupNamePrefix", "log-group:{}*")),
+    "secretsmanager": (("SecretId", "secret:{}"), ("Name", "secret:{}")),
+    "sns": (("TopicArn", "{}"), ("Name", "{}")),
+    "sqs": (("QueueUrl", "{}"), ("QueueName", "{}")),
+    "ssm": (("Name", "parameter{}"), ("Names", "parameter{}"), ("Path", "parameter{}")),
+    "sts": (("RoleArn", "role/{}"),),
+}
+# Resources of SageMaker, as its operations call them, and as their ARNs do.
+_SAGEMAKER = {
+    "Endpoint": "endpoint",
+    "EndpointConfig": "endpoint-config",
+    "FeatureGroup": "feature-group",
+    "Model": "model",
+    "ModelPackage": "model-package",
+    "ModelPackageGroup": "model-package-group",
+    "Pipeline": "pipeline",
+    "ProcessingJob": "processing-job",
+    "TrainingJob": "training-job",
+    "TransformJob": "transform-job",
+}
+_GLOBAL = ("iam", "sts")
+_ROLES = ("RoleArn", "ExecutionRoleArn", "Role", "RoleARN")
+_PASSING = re.compile(r"(Create|Update|Put|Start|Execute)")
+
+
+class Actions:
+    """Says what calls are in IAM's terms, for one account and region."""
+
+    def __init__(self, region: str, account_id: str) -> None:
+        self._region, self._account_id = region, account_id
+
+    def of(self, service: str, operation: str, params: Params) -> Iterator[tuple[str, str]]:
+        """Pairs of action and resource. `params` are the request's members by their names in botocore's model."""
+        prefix = _PREFIXES.get(service, service)
+        action = f"{prefix}:{_ACTIONS.get((service, operation), operation)}"
+        for resource in self._resources(prefix, operation, params):
+            yield action, resource
+        if service not in _GLOBAL and _PASSING.match(operation):
+            for member in _ROLES:
+                role = params.get(member)
+                if isinstance(role, str) and ":role/" in role:
+                    yield "iam:PassRole", role
+
+    def of_request(self, service: str, request: HttpRequest) -> Iterator[tuple[str, str]]:
+        """The same of a request that is not parsed: one for the leaf."""
+        if service == "s3":
+            yield from self._of_s3(request)
+            return
+        protocol = models.protocol_of(request) or models.QUERY
+        yield from self.of(service, models.operation_name(request, protocol), _members(request, protocol))
+
+    def _of_s3(self, request: HttpRequest) -> Iterator[tuple[str, str]]:
+        action = f"s3:{_s3_action(request)}"
+        bucket, _, key = unquote(request.path).lstrip("/").partition("/")
+        if not bucket:
+            yield action, "*"
+        else:
+            yield action, f"arn:aws:s3:::{bucket}/{key}" if key else f"arn:aws:s3:::{bucket}"
+        source = request.headers.get("x-amz-copy-source")
+        if source is not None:
+            yield "s3:GetObject", f"arn:aws:s3:::{unquote(source).partition('?')[0].lstrip('/')}"
+
+    def _resources(self, prefix: str, operation: str, params: Params) -> Iterator[str]:
+        found = self._of_sagemaker(operation, params) if prefix == "sagemaker" else self._of_members(prefix, params)
+        yield from found or ["*"]
+
+    def _of_members(self, prefix: str, params: Params) -> list[str]:
+        for member, form in _MEMBERS.get(prefix, ()):
+            value = params.get(member)
+            given = value if isinstance(value, list) else [value]
+            names = [name for name in given if isinstance(name, str) and name]
+            if names:
+                return [self._arn(prefix, form, name) for name in names]
+        return []
+
+    def _of_sagemaker(self, operation: str, params: Params) -> list[str]:
+        named: dict[str, str] = {}
+        for noun, resource in _SAGEMAKER.items():
+            for member in (f"{noun}Name", f"{noun}Arn"):
+                name = params.get(member)
+                if isinstance(name, str) and name:
+                    named[noun] = self._arn("sagemaker", f"{resource}/{{}}", name)
+        if operation in ("CreateEndpoint", "UpdateEndpoint"):
+            return list(named.values())
+        # The resource that the operation is about, and not one that its request mentions.
+        about = sorted((noun for noun in named if noun in operation), key=len) or sorted(named, key=len)
+        if about:
+            return [named[about[-1]]]
+        for member in ("ResourceArn", "PipelineExecutionArn"):
+            if isinstance(params.get(member), str):
+                return [params[member]]
+        return []
+
+    def _arn(self, prefix: str, form: str, name: str) -> str:
+        if name.startswith("arn:"):
+            return name
+        if prefix == "sqs":
+            name = name.rpartition("/")[2]
+        if prefix == "ssm" and not name.startswith("/"):
+            name = f"/{name}"
+        region = "" if prefix in _GLOBAL else self._region
+        return f"arn:aws:{prefix}:{region}:{self._account_id}:{form.format(name)}"
+
+
+def _members(request: HttpRequest, protocol: str) -> Params:
+    if protocol != models.JSON:
+        return models.form(request)
+    try:
+        found = json.loads(request.body)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _s3_action(request: HttpRequest) -> str:
+    """The operation whose address fits; S3's model gives each a method, a path and perhaps a subresource."""
+    bucket, _, key = request.path.lstrip("/").partition("/")
+    level = "key" if key else "bucket" if bucket else "service"
+    fields = parse_qs(request.query, keep_blank_values=True)
+    for method, at, names, operation, copies in _s3_operations():
+        if method == request.method and at == level and names <= fields.keys():
+            if copies != ("x-amz-copy-source" in request.headers) and operation in ("CopyObject", "PutObject"):
+                continue
+            return _ACTIONS.get(("s3", operation), operation)
+    return request.method
+
+
+@cache
+def _s3_operations() -> tuple[tuple[str, str, frozenset[str], str, bool], ...]:
+    """Method, level, query fields, name, and whether it copies; those with the most query fields first."""
+    model = models.service_model("s3")
+    found = []
+    for name in model.operation_names:
+        operation = model.operation_model(name)
+        path, _, query = str(operation.http["requestUri"]).partition("?")
+        level = "key" if "{Key+}" in path else "bucket" if "{Bucket}" in path else "service"
+        names = frozenset(part.partition("=")[0] for part in query.split("&") if part) - {"x-id"}
+        members = operation.input_shape.members if operation.input_shape is not None else {}
+        required = operation.input_shape.required_members if operation.input_shape is not None else []
+        names |= {
+            member.serialization["name"]
+            for key, member in members.items()
+            if key in required and member.serialization.get("location") == "querystring"
+        }
+        found.append((operation.http["method"], level, frozenset(names), name, "CopySource" in required))
+    return tuple(sorted(found, key=lambda one: -len(one[2])))

@@ -1,0 +1,125 @@
+"""Calls in IAM's terms."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from localcloud.actions import Actions
+from localcloud.protocols.http import HttpRequest
+
+ACTIONS = Actions("eu-west-1", "123456789012")
+FUNCTION = "arn:aws:lambda:eu-west-1:123456789012:function:f"
+ROLE = "arn:aws:iam::123456789012:role/r"
+
+
+def _arn(service: str, rest: str) -> str:
+    return f"arn:aws:{service}:eu-west-1:123456789012:{rest}"
+
+
+@pytest.mark.parametrize(
+    ("service", "operation", "params", "expected"),
+    [
+        ("sagemaker", "ListPipelines", {}, [("sagemaker:ListPipelines", "*")]),
+        (
+            "sagemaker",
+            "CreateModel",
+            {"ModelName": "m", "ExecutionRoleArn": ROLE},
+            [("sagemaker:CreateModel", _arn("sagemaker", "model/m")), ("iam:PassRole", ROLE)],
+        ),
+        (
+            "sagemaker",
+            "CreateTransformJob",
+            {"TransformJobName": "t", "ModelName": "m"},
+            [("sagemaker:CreateTransformJob", _arn("sagemaker", "transform-job/t"))],
+        ),
+        (
+            "sagemaker",
+            "CreateEndpointConfig",
+            {"EndpointConfigName": "c"},
+            [("sagemaker:CreateEndpointConfig", _arn("sagemaker", "endpoint-config/c"))],
+        ),
+        (
+            "sagemaker",
+            "UpdateEndpoint",
+            {"EndpointName": "e", "EndpointConfigName": "c"},
+            [
+                ("sagemaker:UpdateEndpoint", _arn("sagemaker", "endpoint/e")),
+                ("sagemaker:UpdateEndpoint", _arn("sagemaker", "endpoint-config/c")),
+            ],
+        ),
+        (
+            "sagemaker-runtime",
+            "InvokeEndpoint",
+            {"EndpointName": "e"},
+            [("sagemaker:InvokeEndpoint", _arn("sagemaker", "endpoint/e"))],
+        ),
+        (
+            "sagemaker-featurestore-runtime",
+            "PutRecord",
+            {"FeatureGroupName": "f"},
+            [("sagemaker:PutRecord", _arn("sagemaker", "feature-group/f"))],
+        ),
+        ("lambda", "Invoke", {"FunctionName": "f"}, [("lambda:InvokeFunction", _arn("lambda", "function:f"))]),
+        (
+            "lambda",
+            "Invoke",
+            {"FunctionName": _arn("lambda", "function:f")},
+            [("lambda:InvokeFunction", _arn("lambda", "function:f"))],
+        ),
+        ("cloudwatch", "PutMetricData", {"Namespace": "n"}, [("cloudwatch:PutMetricData", "*")]),
+        ("events", "PutRule", {"Name": "r"}, [("events:PutRule", _arn("events", "rule/r"))]),
+        ("iam", "GetRole", {"RoleName": "r"}, [("iam:GetRole", "arn:aws:iam::123456789012:role/r")]),
+    ],
+)
+def test_an_owned_call(service: str, operation: str, params: dict[str, Any], expected: list[tuple[str, str]]) -> None:
+    assert list(ACTIONS.of(service, operation, params)) == expected
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "query", "action", "resource"),
+    [
+        ("GET", "/", "x-id=ListBuckets", "s3:ListAllMyBuckets", "*"),
+        ("PUT", "/b", "", "s3:CreateBucket", "arn:aws:s3:::b"),
+        ("GET", "/b", "list-type=2&prefix=x", "s3:ListBucket", "arn:aws:s3:::b"),
+        ("HEAD", "/b/k", "", "s3:GetObject", "arn:aws:s3:::b/k"),
+        ("PUT", "/b/a%20b/c", "", "s3:PutObject", "arn:aws:s3:::b/a b/c"),
+        ("PUT", "/b/k", "partNumber=1&uploadId=u", "s3:PutObject", "arn:aws:s3:::b/k"),
+        ("POST", "/b/k", "uploads", "s3:PutObject", "arn:aws:s3:::b/k"),
+        ("POST", "/b", "delete", "s3:DeleteObject", "arn:aws:s3:::b"),
+        ("PUT", "/b", "policy", "s3:PutBucketPolicy", "arn:aws:s3:::b"),
+        ("PUT", "/b", "encryption", "s3:PutEncryptionConfiguration", "arn:aws:s3:::b"),
+        ("DELETE", "/b/k", "", "s3:DeleteObject", "arn:aws:s3:::b/k"),
+    ],
+)
+def test_a_call_of_s3(method: str, path: str, query: str, action: str, resource: str) -> None:
+    assert list(ACTIONS.of_request("s3", HttpRequest(method, path, query))) == [(action, resource)]
+
+
+def test_a_copy_reads_its_source() -> None:
+    request = HttpRequest("PUT", "/b/k", "", {"x-amz-copy-source": "/other/key%20x"})
+    found = [("s3:PutObject", "arn:aws:s3:::b/k"), ("s3:GetObject", "arn:aws:s3:::other/key x")]
+    assert list(ACTIONS.of_request("s3", request)) == found
+
+
+def _json_call(service: str, target: str, members: dict[str, Any]) -> list[tuple[str, str]]:
+    headers = {"x-amz-target": target, "content-type": "application/x-amz-json-1.1"}
+    return list(ACTIONS.of_request(service, HttpRequest("POST", "/", "", headers, json.dumps(members).encode())))
+
+
+def test_a_call_of_the_leaf() -> None:
+    url = "http://127.0.0.1:4610/123456789012/q"
+    assert _json_call("sqs", "AmazonSQS.SendMessage", {"QueueUrl": url}) == [("sqs:SendMessage", _arn("sqs", "q"))]
+    assert _json_call("sqs", "AmazonSQS.DeleteMessageBatch", {"QueueUrl": url}) == [
+        ("sqs:DeleteMessage", _arn("sqs", "q"))
+    ]
+    assert _json_call("ssm", "AmazonSSM.GetParameters", {"Names": ["/a", "b"]}) == [
+        ("ssm:GetParameters", _arn("ssm", "parameter/a")),
+        ("ssm:GetParameters", _arn("ssm", "parameter/b")),
+    ]
+    form = HttpRequest(
+        "POST", "/", "", {"content-type": "application/x-www-form-urlencoded"}, b"Action=CreateRole&RoleName=r"
+    )
+    assert list(ACTIONS.of_request("iam", form)) == [("iam:CreateRole", "arn:aws:iam::123456789012:role/r")]

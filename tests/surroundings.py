@@ -1,0 +1,59 @@
+"""The surroundings of a localcloud service in a unit test: everything that needs no leaf, and a clock that stands."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from localcloud.calls import Calls
+from localcloud.clients import Clients
+from localcloud.clock import SystemClock
+from localcloud.context import Context
+from localcloud.principals import Principals
+from localcloud.signals import Signals
+from localcloud.store import Store
+from localcloud.timetable import Timetable
+
+REGION, ACCOUNT_ID = "eu-west-1", "123456789012"
+
+
+class StandingClock(SystemClock):
+    """A clock that moves only when it is set: `Timetable.advance` sets it, and so may a test."""
+
+    def __init__(self, moment: datetime = datetime(2026, 1, 1, tzinfo=UTC)) -> None:
+        super().__init__()
+        self.moment = moment
+
+    def now(self) -> datetime:
+        return self.moment
+
+    def hold(self) -> datetime:
+        return self.moment
+
+    def set(self, moment: datetime) -> None:
+        assert moment >= self.moment, "time does not go back"
+        self.moment = moment
+
+    def release(self) -> None:
+        pass
+
+
+def surroundings(folder: Path, clock: SystemClock | None = None) -> Context:
+    """A context without a leaf. Its clients answer nothing until a test connects them."""
+    clock = clock or StandingClock()
+    store = Store(folder / "store.sqlite")
+    principals = Principals(store, ACCOUNT_ID)
+    return Context(
+        store=store,
+        leaf=None,  # type: ignore[arg-type]
+        clock=clock,
+        state_dir=folder,
+        region=REGION,
+        account_id=ACCOUNT_ID,
+        endpoint_url="http://127.0.0.1:1",
+        timetable=Timetable(clock),
+        signals=Signals(),
+        principals=principals,
+        clients=Clients(REGION, principals),
+        calls=Calls(folder / "calls.sqlite"),
+    )
