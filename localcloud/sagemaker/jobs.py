@@ -123,7 +123,9 @@ class Job:
         """Raises ImageError."""
         return self.runtime.images.resolve(uri)
 
-    def program(self, image: Image, entrypoint: list[str], arguments: list[str], variables: dict[str, str]) -> Program:
+    def program(
+        self, image: Image, entrypoint: list[str], arguments: list[str], variables: dict[str, str], role_arn: str
+    ) -> Program:
         """Raises ImageError if the image has no such program."""
         context = self.runtime.context
         return program(
@@ -134,6 +136,7 @@ class Job:
             variables,
             endpoint_url=context.endpoint_url,
             region=context.region,
+            access_key=context.principals.access_key(role_arn),
         )
 
     def run(self, started: Program, limit_seconds: float) -> Ended:

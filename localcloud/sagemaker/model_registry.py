@@ -16,6 +16,7 @@ from localcloud.jobs.images import Images
 from localcloud.sagemaker import shapes
 from localcloud.sagemaker.arns import Arns, name_of
 from localcloud.sagemaker.crud import Document, Kind, Resources, listing, summary_members
+from localcloud.signals import Event
 
 GROUP = Kind(
     noun="ModelPackageGroup",
@@ -33,6 +34,26 @@ PACKAGE = Kind(
     default_order="Ascending",
 )
 _TOKENS = "sagemaker/model-package-token"
+# What the event of a package says of it.
+_TOLD = (
+    "ModelPackageName",
+    "ModelPackageGroupName",
+    "ModelPackageVersion",
+    "ModelPackageArn",
+    "ModelPackageDescription",
+    "CreationTime",
+    "InferenceSpecification",
+    "ModelPackageStatus",
+    "ModelPackageStatusDetails",
+    "CertifyForMarketplace",
+    "ModelApprovalStatus",
+    "ApprovalDescription",
+    "MetadataProperties",
+    "ModelMetrics",
+    "LastModifiedTime",
+    "CustomerMetadataProperties",
+    "ModelLifeCycle",
+)
 _REPLACED_BY_UPDATE = (
     "ModelApprovalStatus",
     "ModelPackageRegistrationType",
@@ -114,6 +135,7 @@ class ModelRegistry:
             document = self.packages.add({**params, "ModelPackageName": name}, **members)
             if token:
                 self._context.store.put(_TOKENS, token, {"Name": name})
+        self._tell(document)
         return document
 
     def describe(self, request: Request) -> dict[str, Any]:
@@ -170,12 +192,26 @@ class ModelRegistry:
             document["LastModifiedBy"] = {}
             return document
 
-        return {"ModelPackageArn": self.packages.change(name_of(params["ModelPackageArn"]), changed)["ModelPackageArn"]}
+        document = self.packages.change(name_of(params["ModelPackageArn"]), changed)
+        self._tell(document)
+        return {"ModelPackageArn": document["ModelPackageArn"]}
 
     def delete(self, request: Request) -> dict[str, Any]:
         """DeleteModelPackage, by ARN or name. A version's number is not given again."""
         self.packages.remove(name_of(request.params["ModelPackageName"]))
         return {}
+
+    def _tell(self, document: Document) -> None:
+        """Send the event of a package that is new or has changed, once it is stored."""
+        detail = {member: document[member] for member in _TOLD if document.get(member) is not None}
+        if "ModelPackageVersion" in detail:
+            # A version has no name of its own.
+            del detail["ModelPackageName"]
+        resources = [document["ModelPackageArn"]]
+        now = self._context.clock.now()
+        self._context.signals.event(
+            Event("aws.sagemaker", "SageMaker Model Package State Change", detail, now, resources)
+        )
 
     def _completed(self, specification: Document | None) -> Document | None:
         """The specification with what AWS adds to its containers: the image's digest and the artifact's ETag."""

@@ -23,11 +23,12 @@ KIND = Kind(
 
 @dataclass(frozen=True)
 class Container:
-    """What serves a model: an image, its model.tar.gz in S3 (if it has one), and its environment."""
+    """What serves a model: an image, its model.tar.gz in S3 (if it has one), its environment, and its role."""
 
     image: str
     model_uri: str | None
     environment: Mapping[str, str]
+    role_arn: str
 
 
 class Models:
@@ -59,7 +60,8 @@ class Models:
 
         A model of a package has the package's container; the model's own environment stands above the package's.
         """
-        found = list(_containers(self.resources.get(name)))
+        model = self.resources.get(name)
+        found = list(_containers(model))
         if len(found) != 1:
             raise validation(f"localcloud serves models of one container; the model {name!r} has {len(found)}")
         own = found[0]
@@ -75,7 +77,7 @@ class Models:
             environment = {**(own.get("Environment") or {}), **environment}
         if own.get("ModelDataSource"):
             raise validation(f"localcloud serves models from a ModelDataUrl; {name!r} has a ModelDataSource")
-        return Container(own["Image"], own.get("ModelDataUrl"), environment)
+        return Container(own["Image"], own.get("ModelDataUrl"), environment, model["ExecutionRoleArn"])
 
     def _check_artifact(self, uri: str) -> None:
         try:

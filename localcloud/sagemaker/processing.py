@@ -91,6 +91,7 @@ class Processing:
             entrypoint,
             list(arguments),
             {"PROCESSING_JOB_ARN": document["ProcessingJobArn"], **document.get("Environment", {})},
+            document["RoleArn"],
         )
         if job.stopped:
             return Outcome("Stopped")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 
 from localcloud.context import Context
 from localcloud.featurestore.store import FeatureStore
 from localcloud.sagemaker.arns import Arns
 from localcloud.sagemaker.crud import Resources
+from localcloud.sagemaker.endpoints.operations import Endpoints
 from localcloud.sagemaker.feature_groups import FeatureGroups
 from localcloud.sagemaker.jobs import Jobs, Runtime, clear
 from localcloud.sagemaker.model_registry import ModelRegistry
@@ -26,8 +26,8 @@ from localcloud.service import Handler
 
 class SageMaker:
     """The service. `capacity` is how many jobs run at once (the number of cores where it is not given), `grace_seconds`
-    the time that a stopped job has between SIGTERM and SIGKILL, `pause` how retry policies wait. A `feature_store` that
-    is given is started and stopped by its owner."""
+    the time that a stopped job has between SIGTERM and SIGKILL, `pause` how retry policies wait (where it is not given,
+    by the timetable). A `feature_store` that is given is started and stopped by its owner."""
 
     name = "sagemaker"
 
@@ -38,7 +38,7 @@ class SageMaker:
         feature_store: FeatureStore | None = None,
         capacity: int | None = None,
         grace_seconds: float = 10.0,
-        pause: Pause = threading.Event.wait,
+        pause: Pause | None = None,
     ) -> None:
         arns = Arns(context.region, context.account_id)
         self._runtime = Runtime(context, capacity, grace_seconds)
@@ -60,6 +60,8 @@ class SageMaker:
             **_generic_operations(models.resources),
             "CreateModel": models.create,
         }
+        self.endpoints = Endpoints(context, arns, self._runtime, models)
+        self._operations |= _endpoint_operations(self.endpoints)
         self._feature_groups = FeatureGroups(context, arns, feature_store or FeatureStore(context))
         self._operations |= _feature_group_operations(self._feature_groups)
         tags = Tags(context)
@@ -78,11 +80,13 @@ class SageMaker:
         self._transform.recover()
         self._executor.recover()
         self._feature_groups.recover()
+        self.endpoints.start()
         self._runtime.reaper.start()
 
     def stop(self) -> None:
         """Kill every job; executions stay as they are in the store, for the next start to end them."""
         self._executor.begin_closing()
+        self.endpoints.stop()
         self._processing.close()
         self._training.close()
         self._transform.close()
@@ -125,6 +129,19 @@ def _registry_operations(registry: ModelRegistry) -> dict[str, Handler]:
     }
 
 
+def _endpoint_operations(endpoints: Endpoints) -> dict[str, Handler]:
+    return {
+        **_generic_operations(endpoints.configs.resources),
+        "CreateEndpointConfig": endpoints.configs.create,
+        "CreateEndpoint": endpoints.create,
+        "UpdateEndpoint": endpoints.update,
+        "UpdateEndpointWeightsAndCapacities": endpoints.scale,
+        "DescribeEndpoint": endpoints.describe,
+        "ListEndpoints": endpoints.resources.list,
+        "DeleteEndpoint": endpoints.delete,
+    }
+
+
 def _feature_group_operations(groups: FeatureGroups) -> dict[str, Handler]:
     return {
         "CreateFeatureGroup": groups.create,
@@ -151,4 +168,6 @@ def _pipeline_operations(pipelines: Pipelines) -> dict[str, Handler]:
         "StopPipelineExecution": pipelines.stop,
         "RetryPipelineExecution": pipelines.retry,
         "UpdatePipelineExecution": pipelines.update_execution,
+        "SendPipelineExecutionStepSuccess": pipelines.succeed_step,
+        "SendPipelineExecutionStepFailure": pipelines.fail_step,
     }

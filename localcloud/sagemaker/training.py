@@ -140,7 +140,7 @@ class Training:
             "TRAINING_JOB_ARN": document["TrainingJobArn"],
             **document.get("Environment", {}),
         }
-        program = job.program(image, list(entrypoint), list(arguments), variables)
+        program = job.program(image, list(entrypoint), list(arguments), variables, document["RoleArn"])
         if job.stopped:
             return Outcome("Stopped")
         _enter(job, "Training")

@@ -10,7 +10,6 @@ An input file whose records all went well is written, also when another one fail
 from __future__ import annotations
 
 import json
-import tarfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,14 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from urllib3.exceptions import HTTPError
-from urllib3.exceptions import TimeoutError as NoAnswerInTime
-
 from localcloud.errors import ServiceError, validation
 from localcloud.jobs import transfer
+from localcloud.jobs.connections import Answer, NoAnswer, NoAnswerInTime
 from localcloud.jobs.process import Control
-from localcloud.jobs.server import PORT_VARIABLE, Answer, Server, ServerError, free_port
-from localcloud.sagemaker.contract import resource_config, write_json
+from localcloud.jobs.server import PORT_VARIABLE, Server, ServerError, free_port
+from localcloud.sagemaker.contract import resource_config, unpack_model, write_json
 from localcloud.sagemaker.crud import Document, Kind
 from localcloud.sagemaker.jobs import Job, Outcome, Runtime, cut, unsupported
 from localcloud.sagemaker.models import Container, Models
@@ -178,16 +175,8 @@ class Transform:
         model.mkdir(parents=True)
         instance = job.document["TransformResources"]["InstanceType"]
         write_json(job.root.base / "input" / "config" / "resourceconfig.json", resource_config(instance))
-        if container.model_uri is None:
-            return
-        archive = job.root.path / "model.tar.gz"
-        archive.write_bytes(transfer.read(job.s3, container.model_uri))
-        try:
-            with tarfile.open(archive, "r:gz") as stream:
-                stream.extractall(model, filter="data")
-        except (tarfile.TarError, OSError, EOFError) as error:
-            raise transfer.TransferError(f"{container.model_uri} is no model.tar.gz: {error}") from error
-        archive.unlink()
+        if container.model_uri is not None:
+            unpack_model(job.s3, container.model_uri, model)
 
     def _serve(self, job: Job, container: Container) -> Server:
         document = job.document
@@ -207,6 +196,7 @@ class Transform:
                 **document.get("Environment", {}),
                 PORT_VARIABLE: str(port),
             },
+            container.role_arn,
         )
         return Server(job.runtime.launcher, program, port, job.control, job.log.write, job.log.idle)
 
@@ -292,7 +282,7 @@ def _offered(server: Server) -> Mapping[str, Any]:
     try:
         answer = server.get("/execution-parameters", _PARAMETERS_SECONDS)
         found = json.loads(answer.body) if answer.status == 200 else {}
-    except (HTTPError, ValueError):
+    except (NoAnswer, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -331,9 +321,9 @@ def _invoke(server: Server, body: bytes, headers: Mapping[str, str], settings: S
             break
         try:
             answer = server.call(body, headers, settings.timeout_seconds)
-        except NoAnswerInTime as error:
-            failure = Failed("AlgorithmError", f"no answer to /invocations in {settings.timeout_seconds} s: {error}")
-        except HTTPError as error:
+        except NoAnswerInTime:
+            failure = Failed("AlgorithmError", f"no answer to /invocations in {settings.timeout_seconds} s")
+        except NoAnswer as error:
             failure = Failed("AlgorithmError", f"the call of /invocations broke: {error}")
         else:
             if answer.status == 200:

@@ -29,6 +29,9 @@ _ATTRIBUTES = {
         "InputDataConfig",
     ),
     "Transform": ("Environment", "ModelName", "TransformInput"),
+    # Not on that page, though the SDK's LambdaStep and CallbackStep take a cache_config: what is called, and with what.
+    "Lambda": ("Arguments", "FunctionArn"),
+    "Callback": ("Arguments", "SqsQueueUrl"),
 }
 
 

@@ -24,8 +24,20 @@ from localcloud.sagemaker.pipelines.paths import parse as parse_path
 
 VERSION = "2020-12-01"
 _UNREADABLE = "Unable to parse pipeline definition"
-STEP_TYPES = ("Processing", "Training", "Transform", "Model", "RegisterModel", "Condition", "Fail")
-CACHEABLE = ("Processing", "Training", "Transform")
+STEP_TYPES = (
+    "Processing",
+    "Training",
+    "Transform",
+    "Model",
+    "RegisterModel",
+    "Lambda",
+    "Callback",
+    "Condition",
+    "Fail",
+)
+CACHEABLE = ("Processing", "Training", "Transform", "Lambda", "Callback")
+# What a step calls, and where the definition says which one.
+CALLED_BY = {"Lambda": "FunctionArn", "Callback": "SqsQueueUrl"}
 # What a step's Gets see: the response of the operation that describes what it made.
 DESCRIBED_BY = {
     "Processing": "DescribeProcessingJob",
@@ -84,6 +96,11 @@ _STEP: _Members = {
     "RetryPolicies": (list,),
     "PropertyFiles": (list,),
 }
+_CALL: Mapping[str, _Members] = {
+    name: {member: (str, dict), "OutputParameters": (list,)} for name, member in CALLED_BY.items()
+}
+_OUTPUT: _Members = {"OutputName": (str,), "OutputType": (str,)}
+_MOST_OUTPUTS = 50
 _CONDITION: _Members = {"Conditions": (list,), "IfSteps": (list,), "ElseSteps": (list,)}
 _FAIL: _Members = {"ErrorMessage": (str, dict)}
 _EXPERIMENT: _Members = {"ExperimentName": (str, dict), "TrialName": (str, dict)}
@@ -136,6 +153,10 @@ class Step:
     cache_expiry: str | None = None
     retry_policies: tuple[retry.Policy, ...] = ()
     property_files: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    called: Any = None
+    """The function's ARN of a Lambda step, the queue's URL of a Callback step; both may be expressions."""
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    """The types of the output parameters that such a step declares, by name."""
 
 
 @dataclass(frozen=True)
@@ -274,10 +295,10 @@ class _Reader:
                 self._wrong(f"parameter {name!r} has the type {type_name!r}; expected {', '.join(_TYPES)}")
                 type_name = "String"
             default, choices = entry.get("DefaultValue"), entry.get("EnumValues", [])
-            if default is not None and not _is(default, type_name):
+            if default is not None and not is_of_type(default, type_name):
                 self._wrong(f"the default of parameter {name!r} must be of type {type_name}; got {default!r}")
             for choice in choices:
-                if not _is(choice, type_name):
+                if not is_of_type(choice, type_name):
                     self._wrong(f"the enum value {choice!r} of parameter {name!r} must be of type {type_name}")
             if choices and default is not None and default not in choices:
                 allowed = ", ".join(map(repr, choices))
@@ -287,7 +308,8 @@ class _Reader:
     def _collect(self, steps: list[Any], gate: tuple[str, bool] | None, where: str) -> None:
         for index, raw in enumerate(steps):
             named = isinstance(raw, dict) and isinstance(raw.get("Name"), str)
-            step = self._known(f"step {raw['Name']!r}" if named else f"{where}[{index}]", raw, _STEP)
+            members = {**_STEP, **_CALL.get(str(raw.get("Type")), {})} if isinstance(raw, dict) else _STEP
+            step = self._known(f"step {raw['Name']!r}" if named else f"{where}[{index}]", raw, members)
             name = step.get("Name")
             if name is None or not _NAME.fullmatch(name):
                 self._wrong(f"{where}[{index}] has the name {name!r}; expected 1 to 64 letters, digits, '-' and '_'")
@@ -319,6 +341,10 @@ class _Reader:
         elif type_name == "Fail":
             if "ErrorMessage" not in self._known(f"{where}: Arguments", arguments, _FAIL):
                 self._wrong(f"{where} needs an ErrorMessage in its Arguments")
+        elif type_name in CALLED_BY:
+            own = {"Arguments": arguments, CALLED_BY[type_name]: document.get(CALLED_BY[type_name])}
+            if own[CALLED_BY[type_name]] is None:
+                self._wrong(f"{where} needs {CALLED_BY[type_name]}")
         elif type_name in REQUESTED_BY:
             self._check_arguments(where, REQUESTED_BY[type_name], arguments)
         self._check_functions(own, f"{where}: Arguments")
@@ -347,6 +373,8 @@ class _Reader:
             cache_expiry=expiry,
             retry_policies=tuple(policies),
             property_files=self._read_property_files(where, document),
+            called=document.get(CALLED_BY.get(str(type_name), "")),
+            outputs=self._read_outputs(where, document),
         )
 
     def _read_cache(self, where: str, document: dict[str, Any] | None) -> tuple[bool, str | None]:
@@ -363,6 +391,25 @@ class _Reader:
             except DurationError as error:
                 self._wrong(f"{where}: CacheConfig.ExpireAfter: {error}")
         return cache["Enabled"], expiry
+
+    def _read_outputs(self, where: str, document: dict[str, Any]) -> dict[str, str]:
+        outputs: dict[str, str] = {}
+        entries = document.get("OutputParameters", [])
+        if len(entries) > _MOST_OUTPUTS:
+            self._wrong(f"{where} has {len(entries)} OutputParameters; a step has at most {_MOST_OUTPUTS}")
+        for index, raw in enumerate(entries):
+            place = f"{where}: OutputParameters[{index}]"
+            entry = self._known(place, raw, _OUTPUT)
+            name, type_name = entry.get("OutputName"), entry.get("OutputType", "String")
+            if not name:
+                self._wrong(f"{place} needs an OutputName")
+                continue
+            if name in outputs:
+                self._wrong(f"{where} has two output parameters named {name!r}")
+            if type_name not in _TYPES:
+                self._wrong(f"{place}: the OutputType of {name!r} is {type_name!r}; expected {', '.join(_TYPES)}")
+            outputs[name] = type_name
+        return outputs
 
     def _read_property_files(self, where: str, document: dict[str, Any]) -> dict[str, dict[str, str]]:
         files: dict[str, dict[str, str]] = {}
@@ -494,6 +541,16 @@ class _Reader:
             if path != ("Outcome",):
                 self._wrong(f"{reference.where}: a Condition step has Outcome only; got {reference.target!r}")
             return
+        if type_name in CALLED_BY:
+            entries = document.get("OutputParameters", [])
+            declared = [str(entry.get("OutputName")) for entry in entries if isinstance(entry, dict)]
+            if len(path) != 2 or path[0] != "OutputParameters" or path[1] not in declared:
+                known = ", ".join(declared) or "none"
+                self._wrong(
+                    f"{reference.where}: {reference.target!r} is no output parameter of step {target!r}, as"
+                    f" OutputParameters['NAME'] would be; it has: {known}"
+                )
+            return
         if type_name not in DESCRIBED_BY:
             if type_name in STEP_TYPES:
                 self._wrong(f"{reference.where}: step {target!r} is of type {type_name}, which has no properties")
@@ -539,7 +596,8 @@ def _output_names(document: dict[str, Any]) -> set[str] | None:
         return None
 
 
-def _is(value: Any, type_name: str) -> bool:
+def is_of_type(value: Any, type_name: str) -> bool:
+    """Whether a value, as of JSON, is one of a parameter's type."""
     # True is an int to Python, and never one to a pipeline.
     return isinstance(value, _TYPES[type_name]) and isinstance(value, bool) == (type_name == "Boolean")
 

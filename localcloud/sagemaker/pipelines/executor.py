@@ -21,7 +21,7 @@ from typing import Any
 
 from localcloud.sagemaker.crud import Document
 from localcloud.sagemaker.jobs import cut
-from localcloud.sagemaker.pipelines import retry
+from localcloud.sagemaker.pipelines import notices, retry
 from localcloud.sagemaker.pipelines.definition import CACHEABLE, Step
 from localcloud.sagemaker.pipelines.steps import (
     Closing,
@@ -32,6 +32,7 @@ from localcloud.sagemaker.pipelines.steps import (
     StepStopped,
     Turn,
 )
+from localcloud.sagemaker.pipelines.waiting import Wait, Work
 from localcloud.store import Store
 
 _LOG = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ WAITING, RUNNING, SUCCEEDED, FAILED, STOPPED, SKIPPED = (
 _UNFINISHED = ("Starting", "Executing", "Stopping")
 
 Pause = Callable[[threading.Event, float], bool]
-"""Waits for an event, so many seconds at most; whether it came."""
+"""Waits for an event, so many seconds at most; whether it came. Without one, retries wait by the timetable."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,10 @@ class Steps:
     def put(self, execution_arn: str, record: Document) -> None:
         """Write a step's record."""
         self.store.put(STEP, f"{execution_arn}/{record['StepName']}", record)
+
+    def get(self, execution_arn: str, step: str) -> Document | None:
+        """A step's record, or None."""
+        return self.store.get(STEP, f"{execution_arn}/{step}")
 
     def change(self, execution_arn: str, step: str, **members: Any) -> None:
         """Set members of a step's record."""
@@ -83,7 +88,7 @@ class Execution:
         services: Services,
         records: Steps,
         limit: int | None,
-        pause: Pause,
+        pause: Pause | None,
         finished: Callable[[Execution], None],
     ) -> None:
         self.facts = facts
@@ -93,6 +98,10 @@ class Execution:
         self._states = dict.fromkeys(facts.definition.steps, WAITING)
         self._outputs: dict[str, Mapping[str, Any]] = {}
         self._stoppers: dict[str, Callable[[], None]] = {}
+        # The steps that wait for an answer, or for another try: they are woken when localcloud stops, the latter also
+        # when the execution does.
+        self._waits: set[Wait] = set()
+        self._naps: set[Wait] = set()
         self._halt = threading.Event()
         self._stop_requested = False
         self._closing = False
@@ -123,6 +132,7 @@ class Execution:
             for name, state in self._states.items():
                 if state == RUNNING:
                     self._records.change(self.facts.arn, name, StepStatus="Stopping")
+                    self._tell(name, "Executing")
             self._halt_running()
 
     def set_limit(self, limit: int | None) -> None:
@@ -135,7 +145,9 @@ class Execution:
         """localcloud is stopping: record nothing more. The jobs are ended by whoever owns them."""
         with self._lock:
             self._closing = True
-        self._halt.set()
+            self._halt.set()
+            for wait in self._waits | self._naps:
+                wait.end()
 
     def join(self) -> None:
         """Wait for the threads."""
@@ -146,8 +158,17 @@ class Execution:
 
     def _halt_running(self) -> None:
         self._halt.set()
-        for stopper in list(self._stoppers.values()):
+        for nap in self._naps:
+            nap.end()
+        for name, stopper in list(self._stoppers.items()):
+            self._stop_step(name, stopper)
+
+    def _stop_step(self, name: str, stopper: Callable[[], None]) -> None:
+        try:
             stopper()
+        except StepFailure as failure:
+            # Its queue is gone, say: the step is not told, and ends as it would have.
+            _LOG.warning("stopping step %s of %s: %s", name, self.facts.arn, failure.reason)
 
     def _advance(self) -> None:
         if self._closing or self._done:
@@ -195,15 +216,24 @@ class Execution:
         if step.description:
             record["StepDescription"] = step.description
         self._records.put(self.facts.arn, record)
-        thread = threading.Thread(target=self._run, args=(step,), name=f"step-{step.name}", daemon=True)
+        self._tell(step.name, None)
+        work = Work(self._services.context.timetable)
+        work.begin()
+        thread = threading.Thread(target=self._run, args=(step, work), name=f"step-{step.name}", daemon=True)
         self._threads.add(thread)
         thread.start()
 
-    def _run(self, step: Step) -> None:
+    def _run(self, step: Step, work: Work) -> None:
+        try:
+            self._run_to_end(step, work)
+        finally:
+            work.end()
+
+    def _run_to_end(self, step: Step, work: Work) -> None:
         state = FAILED
         members: dict[str, Any] = {}
         try:
-            result = self._attempts(step)
+            result = self._attempts(step, work)
             state, members = SUCCEEDED, self._recorded(step, result)
         except StepStopped:
             state, members = STOPPED, {"StepStatus": "Stopped"}
@@ -244,6 +274,7 @@ class Execution:
             if self._closing:
                 return
             self._records.change(self.facts.arn, step.name, **members, EndTime=self._services.context.clock.now())
+            self._tell(step.name, "Stopping" if self._stop_requested else "Executing")
             self._states[step.name] = state
             if state == SUCCEEDED:
                 self._outputs[step.name] = members["Output"]
@@ -252,14 +283,14 @@ class Execution:
                 self._halt_running()
             self._advance()
 
-    def _attempts(self, step: Step) -> Result:
+    def _attempts(self, step: Step, work: Work) -> Result:
         """Run a step, again and again as its retry policies say."""
         clock = self._services.context.clock
         started, attempt = clock.now(), 1
         used: dict[retry.Policy, int] = {}
         while True:
             try:
-                return self._turn(step).run()
+                return self._turn(step, work).run()
             except StepFailure as failure:
                 policy = next((p for p in step.retry_policies if failure.exception_type in p.exception_types), None)
                 if policy is None:
@@ -270,21 +301,58 @@ class Execution:
                     raise
                 used[policy] = retries + 1
                 _LOG.info("step %s of %s: %s; again in %g s", step.name, self.facts.arn, failure.reason, delay)
-            if self._pause(self._halt, delay):
+            if self._nap(step, delay, work):
                 raise (Closing if self._closing else StepStopped)()
             attempt += 1
             self._records.change(self.facts.arn, step.name, AttemptCount=attempt)
 
-    def _turn(self, step: Step) -> Turn:
+    def _nap(self, step: Step, seconds: float, work: Work) -> bool:
+        """Wait for so long; whether the execution was stopped meanwhile."""
+        if self._pause is not None:
+            return self._pause(self._halt, seconds)
+        nap = Wait(work)
+        with self._lock:
+            self._naps.add(nap)
+            if self._halt.is_set():
+                nap.end()
+
+        def end() -> None:
+            nap.end()
+
+        entry = self._services.context.timetable.after(seconds, end, f"try step {step.name} again")
+        nap.until_ended()
+        entry.cancel()
+        with self._lock:
+            self._naps.discard(nap)
+        return self._halt.is_set()
+
+    def _turn(self, step: Step, work: Work) -> Turn:
+        def waiting(wait: Wait) -> None:
+            with self._lock:
+                self._waits.add(wait)
+                if self._closing:
+                    wait.end()
+
         def begun(metadata: Mapping[str, Any], stopper: Callable[[], None]) -> None:
             with self._lock:
                 if not self._closing:
                     self._records.change(self.facts.arn, step.name, Metadata=dict(metadata))
                 self._stoppers[step.name] = stopper
                 if self._halt.is_set():
-                    stopper()
+                    self._stop_step(step.name, stopper)
 
-        return Turn(step, self.facts, self._services, self._outputs.__getitem__, begun, self._halt.is_set)
+        return Turn(
+            step, self.facts, self._services, self._outputs.__getitem__, begun, self._halt.is_set, waiting, work
+        )
+
+    def _tell(self, name: str, previous: str | None) -> None:
+        """Send the event of a step's new status."""
+        record = self._records.get(self.facts.arn, name)
+        if record is not None:
+            kind = self.facts.definition.steps[name].type
+            notices.step_changed(
+                self._services.context, self.facts.pipeline_arn, self.facts.arn, kind, record, previous
+            )
 
     def _finish(self) -> None:
         failed = FAILED in self._states.values()
@@ -298,7 +366,7 @@ class Execution:
 class Executor:
     """All executions of a localcloud."""
 
-    def __init__(self, services: Services, pause: Pause = threading.Event.wait) -> None:
+    def __init__(self, services: Services, pause: Pause | None = None) -> None:
         self._services, self._pause = services, pause
         self.records = Steps(services.context.store)
         self._lock = threading.Lock()
@@ -380,11 +448,15 @@ class Executor:
 def end_execution(services: Services, arn: str, status: str, reason: str | None) -> None:
     """Write an execution's last status."""
 
+    previous: list[str] = []
+
     def ended(document: Document) -> Document:
+        previous.append(document["PipelineExecutionStatus"])
         document |= {"PipelineExecutionStatus": status, "LastModifiedTime": services.context.clock.now()}
         document.pop("FailureReason", None)
         if reason is not None:
             document["FailureReason"] = reason
         return document
 
-    services.context.store.update(EXECUTION, arn, ended)
+    document = services.context.store.update(EXECUTION, arn, ended)
+    notices.execution_changed(services.context, document, previous[0])

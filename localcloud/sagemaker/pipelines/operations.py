@@ -14,10 +14,12 @@ from localcloud.errors import ServiceError, not_found, validation
 from localcloud.sagemaker import shapes
 from localcloud.sagemaker.arns import Arns, name_of, random_id
 from localcloud.sagemaker.crud import Document, Kind, Resources, listing, paginate, summary_members
+from localcloud.sagemaker.pipelines import notices
 from localcloud.sagemaker.pipelines.definition import Definition, parse
 from localcloud.sagemaker.pipelines.executor import EXECUTION, Executor
 from localcloud.sagemaker.pipelines.resolve import text
 from localcloud.sagemaker.pipelines.steps import ExecutionFacts, Services
+from localcloud.sagemaker.pipelines.waiting import Answer
 
 _DEFINITION, _TOKEN = "sagemaker/pipeline-definition", "sagemaker/execution-token"
 _ENDED = ("Failed", "Stopped")
@@ -170,6 +172,7 @@ class Pipelines:
             if token:
                 self._context.store.put(_TOKEN, f"{name}/{token}", {"Arn": arn, "Request": _fingerprint(params)})
             self._context.store.update(KIND.store, name, lambda stored: {**stored, "LastRunTime": now})
+        notices.execution_changed(self._context, document, None)
         self._executor.begin(facts, _limit(document))
         return {"PipelineExecutionArn": arn}
 
@@ -185,7 +188,7 @@ class Pipelines:
                 )
             return {**document, "PipelineExecutionStatus": "Stopping", "LastModifiedTime": self._context.clock.now()}
 
-        self._change(arn, stopping)
+        notices.execution_changed(self._context, self._change(arn, stopping), "Executing")
         self._executor.stop(arn)
         return {"PipelineExecutionArn": arn}
 
@@ -208,8 +211,33 @@ class Pipelines:
                 document["ParallelismConfiguration"] = request.params["ParallelismConfiguration"]
             return document
 
-        document = self._change(arn, executing)
+        previous: list[str] = []
+
+        def restarted(document: Document) -> Document:
+            previous.append(document["PipelineExecutionStatus"])
+            return executing(document)
+
+        document = self._change(arn, restarted)
+        notices.execution_changed(self._context, document, previous[0])
         self._executor.begin(self._facts(document, definition), _limit(document))
+        return {"PipelineExecutionArn": arn}
+
+    def succeed_step(self, request: Request) -> dict[str, Any]:
+        """SendPipelineExecutionStepSuccess: the callback step with this token has what it waited for."""
+        outputs = {entry["Name"]: entry["Value"] for entry in request.params.get("OutputParameters", [])}
+        return self._answer(request, Answer(outputs))
+
+    def fail_step(self, request: Request) -> dict[str, Any]:
+        """SendPipelineExecutionStepFailure: the callback step with this token has failed."""
+        return self._answer(
+            request, Answer(reason=request.params.get("FailureReason", "The callback reported a failure"))
+        )
+
+    def _answer(self, request: Request, answer: Answer) -> dict[str, Any]:
+        params = request.params
+        arn = self._services.callbacks.answer(
+            self._context.store, params["CallbackToken"], params.get("ClientRequestToken"), answer
+        )
         return {"PipelineExecutionArn": arn}
 
     def update_execution(self, request: Request) -> dict[str, Any]:
@@ -283,6 +311,7 @@ class Pipelines:
             definition=definition,
             parameters=document["Values"],
             started_at=document["CreationTime"],
+            role_arn=document.get("RoleArn"),
         )
 
     def _execution(self, arn: str) -> Document:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
+
+from botocore.exceptions import ClientError, ParamValidationError
 
 from localcloud.context import Context, Request
 from localcloud.errors import ServiceError
@@ -17,9 +21,14 @@ from localcloud.sagemaker.jobs import Jobs
 from localcloud.sagemaker.model_registry import ModelRegistry, described
 from localcloud.sagemaker.models import Models
 from localcloud.sagemaker.pipelines import cache, conditions, retry
-from localcloud.sagemaker.pipelines.definition import DESCRIBED_BY, REQUESTED_BY, Definition, Step
-from localcloud.sagemaker.pipelines.resolve import ResolveError, Scope
+from localcloud.sagemaker.pipelines.definition import DESCRIBED_BY, REQUESTED_BY, Definition, Step, is_of_type
+from localcloud.sagemaker.pipelines.resolve import ResolveError, Scope, text
+from localcloud.sagemaker.pipelines.waiting import Answer, Callbacks, Wait, Work
 
+_CALLBACK_SECONDS = 7 * 86_400.0
+# In which whoever takes a queue's messages has seen this one, and works: the clock is not advanced in between.
+_GRACE_SECONDS = 0.1
+_OUTPUT_CHARACTERS = 1024
 _NAME_LENGTH = 63
 _STEP_PART_LENGTH = 20
 _METADATA = {
@@ -67,6 +76,8 @@ class ExecutionFacts:
     definition: Definition
     parameters: Mapping[str, Any]
     started_at: datetime
+    role_arn: str | None = None
+    """Who calls functions and queues."""
 
     @property
     def id(self) -> str:
@@ -84,6 +95,7 @@ class Services:
     models: Models
     registry: ModelRegistry
     cache: cache.Cache
+    callbacks: Callbacks = field(default_factory=Callbacks)
 
 
 @dataclass(frozen=True)
@@ -98,6 +110,9 @@ class Turn:
     begun: Callable[[Mapping[str, Any], Callable[[], None]], None]
     """Called with the step's metadata and with what stops it, as soon as there is something to stop."""
     stopping: Callable[[], bool]
+    waiting: Callable[[Wait], None]
+    """Called with a wait that is about to begin: it is ended when localcloud stops."""
+    work: Work
     documents: dict[str, Any] = field(default_factory=dict)
     """JSON files that were read, by URI."""
 
@@ -150,6 +165,159 @@ class Turn:
 
         arn = self._invoke(register)["ModelPackageArn"]
         return Result({"RegisterModel": {"Arn": arn}}, {"Type": "RegisterModel", "Name": arn})
+
+    def function(self) -> Result:
+        """A Lambda function, called and waited for. It cannot be stopped: who stops the execution waits for its end."""
+        scope = self._scope()
+        arn, arguments = str(scope.resolve(self.step.called)), scope.resolve(dict(self.step.arguments))
+        request = {"FunctionArn": arn, "Arguments": arguments}
+        metadata: dict[str, Any] = {"Arn": arn}
+        if (known := self._known(request, metadata)) is not None:
+            return known
+        self.begun({"Lambda": metadata}, lambda: None)
+        answer = self._called(arn, json.dumps(arguments).encode())
+        payload: bytes = answer["Payload"].read()
+        if answer.get("FunctionError"):
+            raise StepFailure(f"ClientError: The Lambda function {arn} failed. Error Details: {_error_of(payload)}")
+        return self._with_outputs(request, metadata, self._typed(json.loads(payload or b"null")))
+
+    def _called(self, arn: str, payload: bytes) -> Mapping[str, Any]:
+        """The answer of a function, unless localcloud stops meanwhile: a function may take a quarter of an hour."""
+        wait = Wait(self.work)
+
+        def call() -> None:
+            with self.services.context.timetable.working():
+                try:
+                    wait.end(self._client("lambda").invoke(FunctionName=arn, Payload=payload))
+                except Exception as error:
+                    wait.end(error)
+
+        self.waiting(wait)
+        threading.Thread(target=call, name=f"call-{self.step.name}", daemon=True).start()
+        outcome = wait.until_ended()
+        if outcome is None:
+            raise Closing
+        if isinstance(outcome, ClientError | ParamValidationError):
+            raise self._refused("lambda:InvokeFunction", outcome) from outcome
+        if isinstance(outcome, Exception):
+            raise outcome
+        answer: Mapping[str, Any] = outcome
+        return answer
+
+    def callback(self) -> Result:
+        """A message to a queue, and then the wait for whoever takes it to answer with the token that is in it.
+
+        As on AWS, who stops the execution sends another message, and the step ends when that is answered.
+        """
+        scope = self._scope()
+        url, arguments = str(scope.resolve(self.step.called)), scope.resolve(dict(self.step.arguments))
+        request = {"SqsQueueUrl": url, "Arguments": arguments}
+        metadata: dict[str, Any] = {"SqsQueueUrl": url}
+        if (known := self._known(request, metadata)) is not None:
+            return known
+        wait = Wait(self.work)
+        token = self.services.callbacks.open(self.facts.arn, wait.end)
+        message = {"token": token, "pipelineExecutionArn": self.facts.arn, "arguments": arguments}
+        timetable = self.services.context.timetable
+        metadata["CallbackToken"] = token
+        self.waiting(wait)
+        try:
+            # Taken up before it is sent: the answer may come before the call returns.
+            self._send(url, {**message, "status": "Executing"})
+            late = timetable.after(_CALLBACK_SECONDS, partial(_end_late, wait), f"the time limit of {self.step.name}")
+            self.begun({"Callback": dict(metadata)}, lambda: self._send(url, {**message, "status": "Stopping"}))
+            outcome = wait.until_ended(_GRACE_SECONDS)
+            late.cancel()
+        finally:
+            self.services.callbacks.close(token)
+        if outcome is None:
+            raise Closing
+        if outcome == "late":
+            raise StepFailure(
+                "ClientError: The callback step was not answered within 7 days", metadata={"Callback": metadata}
+            )
+        if self.stopping():
+            raise StepStopped
+        return self._answered(request, metadata, outcome)
+
+    def _answered(self, request: Mapping[str, Any], metadata: dict[str, Any], answer: Answer) -> Result:
+        if answer.reason is not None:
+            raise StepFailure(answer.reason, metadata={"Callback": metadata})
+        values: dict[str, Any] = {}
+        for name, type_name in self.step.outputs.items():
+            if name not in answer.outputs:
+                raise StepFailure(
+                    f"ClientError: The callback gave no output parameter {name!r}; it gave"
+                    f" {', '.join(sorted(answer.outputs)) or 'none'}",
+                    metadata={"Callback": metadata},
+                )
+            try:
+                values[name] = _converted(answer.outputs[name], type_name)
+            except ValueError as error:
+                reason = f"ClientError: The output parameter {name!r} is of type {type_name}; the callback gave {error}"
+                raise StepFailure(reason, metadata={"Callback": metadata}) from None
+        return self._with_outputs(request, metadata, values)
+
+    def _typed(self, answer: Any) -> dict[str, Any]:
+        """The declared output parameters in a function's answer."""
+        if not self.step.outputs:
+            return {}
+        if not isinstance(answer, dict):
+            raise StepFailure(
+                "ClientError: The Lambda function must answer with an object that holds the output parameters"
+                f" {', '.join(self.step.outputs)}; got {json.dumps(answer)[:200]}"
+            )
+        values = {}
+        for name, type_name in self.step.outputs.items():
+            if name not in answer:
+                raise StepFailure(
+                    f"ClientError: The Lambda function's answer has no output parameter {name!r}; it has"
+                    f" {', '.join(sorted(answer)) or 'none'}"
+                )
+            value = answer[name]
+            if isinstance(value, dict | list) and type_name == "String":
+                # What is nested is one text, in which no Get finds anything.
+                value = json.dumps(value)
+            if not is_of_type(value, type_name):
+                raise StepFailure(
+                    f"ClientError: The output parameter {name!r} is of type {type_name}; the Lambda function gave"
+                    f" {json.dumps(value)[:200]}"
+                )
+            values[name] = value
+        return values
+
+    def _with_outputs(
+        self, request: Mapping[str, Any], metadata: Mapping[str, Any], values: Mapping[str, Any]
+    ) -> Result:
+        shown = [{"Name": name, "Value": text(value)[:_OUTPUT_CHARACTERS]} for name, value in values.items()]
+        full = {**metadata, "OutputParameters": shown} if shown else dict(metadata)
+        cache_key = cache.key(self.step.type, request)
+        return Result({self.step.type: full}, {"OutputParameters": dict(values)}, cache_key)
+
+    def _known(self, request: Mapping[str, Any], metadata: Mapping[str, Any]) -> Result | None:
+        """What an earlier run of the step gave, if it may be used."""
+        if not self.step.cache_enabled:
+            return None
+        now, key = self.services.context.clock.now(), cache.key(self.step.type, request)
+        known = self.services.cache.find(self.facts.pipeline, self.step.name, key, self.step.cache_expiry, now)
+        # A definition that has changed since may declare other outputs.
+        if known is None or known["Output"]["OutputParameters"].keys() != self.step.outputs.keys():
+            return None
+        result = self._with_outputs(request, metadata, known["Output"]["OutputParameters"])
+        return Result(result.metadata, result.output, key, cached_from=known["ExecutionArn"])
+
+    def _send(self, url: str, message: Mapping[str, Any]) -> None:
+        try:
+            self._client("sqs").send_message(QueueUrl=url, MessageBody=json.dumps(message))
+        except (ClientError, ParamValidationError) as error:
+            raise self._refused("sqs:SendMessage", error) from error
+
+    def _client(self, service: str) -> Any:
+        return self.services.context.clients.of(service, self.facts.role_arn)
+
+    def _refused(self, action: str, error: Exception) -> StepFailure:
+        detail = error.response["Error"]["Message"] if isinstance(error, ClientError) else str(error)
+        return StepFailure(f"ClientError: Failed to invoke {action}. Error Details: {detail}")
 
     def _job(self, jobs: Jobs) -> Result:
         kind = jobs.kind
@@ -261,7 +429,37 @@ _BY_TYPE: dict[str, Callable[[Turn], Result]] = {
     "RegisterModel": Turn.register_model,
     "Condition": Turn.condition,
     "Fail": Turn.fail,
+    "Lambda": Turn.function,
+    "Callback": Turn.callback,
 }
+
+
+def _end_late(wait: Wait) -> None:
+    wait.end("late")
+
+
+def _converted(value: str, type_name: str) -> Any:
+    """An output parameter that came as text. Raises ValueError, with what it is, for one of another type."""
+    try:
+        if type_name == "Integer":
+            return int(value)
+        if type_name == "Float":
+            return float(value)
+        if type_name == "Boolean":
+            return {"true": True, "false": False}[value.lower()]
+    except (ValueError, KeyError):
+        raise ValueError(repr(value)) from None
+    return value
+
+
+def _error_of(payload: bytes) -> str:
+    """What a function's error says, its type first."""
+    try:
+        found = json.loads(payload)
+        parts = [str(found[name]) for name in ("errorType", "errorMessage") if found.get(name)]
+        return ": ".join(parts) or payload.decode()
+    except (ValueError, AttributeError, TypeError):
+        return payload.decode(errors="replace")
 
 
 def _joined(prefix: str, middle: str, end: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +25,9 @@ from localcloud.sagemaker.pipelines.steps import Services
 from localcloud.sagemaker.processing import KIND as PROCESSING
 from localcloud.sagemaker.training import KIND as TRAINING
 from localcloud.sagemaker.transform import KIND as TRANSFORM
-from localcloud.store import Store
+from tests.surroundings import StandingClock, surroundings
 
 ROLE = "arn:aws:iam::123456789012:role/x"
-
-
-class FakeClock:
-    def __init__(self) -> None:
-        self.moment = datetime(2026, 1, 1, tzinfo=UTC)
-
-    def now(self) -> datetime:
-        return self.moment
 
 
 class FakeJobs:
@@ -83,9 +75,9 @@ class World:
     """Pipelines over fake jobs, a fake clock, and pauses that take no time."""
 
     def __init__(self, folder: Path) -> None:
-        self.clock = FakeClock()
-        self.store = Store(folder / "store.sqlite")
-        context = Context(self.store, None, self.clock, folder, "eu-west-1", "123456789012", "http://x")  # type: ignore[arg-type]
+        self.clock = StandingClock()
+        context = surroundings(folder, self.clock)
+        self.store = context.store
         arns = Arns("eu-west-1", "123456789012")
         self.processing = FakeJobs(PROCESSING, context, arns)
         registry = ModelRegistry(context, arns, lambda: pytest.fail("no image is asked for"))
