@@ -1,0 +1,1 @@
+"""The service application-autoscaling: endpoints' variants that follow a target."""

@@ -1,0 +1,1 @@
+"""EventBridge: buses, rules, what their patterns match, and the delivery to targets."""

@@ -1,0 +1,136 @@
+"""Lambda as a service: its parts put together, and its operations by name."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+from localcloud.context import Context, Request
+from localcloud.functions.asynchronous import Asynchronous
+from localcloud.functions.functions import Functions
+from localcloud.functions.invocation import Invoker
+from localcloud.functions.logs import Logs
+from localcloud.functions.mappings import Mappings
+from localcloud.functions.packages import refused
+from localcloud.functions.permissions import Permissions
+from localcloud.functions.poller import Poller
+from localcloud.functions.pool import Pool
+from localcloud.service import Handler
+
+
+class Lambda:
+    """The service."""
+
+    name = "lambda"
+
+    def __init__(self, context: Context) -> None:
+        self._logs = Logs(context)
+        self._pool = Pool(context, self._logs)
+        self._functions = Functions(context, self._pool)
+        self._invoker = Invoker(context, self._functions, self._pool, self._logs)
+        self._asynchronous = Asynchronous(context, self._functions, self._invoker)
+        self._poller = Poller(context, self._functions, self._invoker)
+        self._mappings = Mappings(context, self._functions, self._poller)
+        self._invoker.on_end(self._poller.settle)
+        permissions = Permissions(context, self._functions)
+        functions, asynchronous, mappings = self._functions, self._asynchronous, self._mappings
+        self._operations: dict[str, Handler] = {
+            "CreateFunction": functions.create,
+            "GetFunction": functions.get,
+            "GetFunctionConfiguration": functions.configuration,
+            "ListFunctions": functions.list,
+            "UpdateFunctionCode": functions.update_code,
+            "UpdateFunctionConfiguration": functions.update_configuration,
+            "DeleteFunction": functions.delete,
+            "Invoke": self.invoke,
+            "AddPermission": permissions.add,
+            "RemovePermission": permissions.remove,
+            "GetPolicy": permissions.get,
+            "PutFunctionConcurrency": functions.put_concurrency,
+            "GetFunctionConcurrency": functions.get_concurrency,
+            "DeleteFunctionConcurrency": functions.delete_concurrency,
+            "PutFunctionEventInvokeConfig": asynchronous.put_config,
+            "UpdateFunctionEventInvokeConfig": asynchronous.update_config,
+            "GetFunctionEventInvokeConfig": asynchronous.get_config,
+            "DeleteFunctionEventInvokeConfig": asynchronous.delete_config,
+            "ListFunctionEventInvokeConfigs": asynchronous.list_configs,
+            "CreateEventSourceMapping": mappings.create,
+            "GetEventSourceMapping": mappings.get,
+            "UpdateEventSourceMapping": mappings.update,
+            "DeleteEventSourceMapping": mappings.delete,
+            "ListEventSourceMappings": mappings.list,
+            "TagResource": self.tag,
+            "UntagResource": self.untag,
+            "ListTags": self.tags,
+        }
+
+    @property
+    def operations(self) -> Mapping[str, Handler]:
+        """What is implemented, by name."""
+        return self._operations
+
+    def start(self) -> None:
+        """Go on with the events and the queues of an earlier localcloud."""
+        self._pool.start()
+        self._functions.recover()
+        self._asynchronous.recover()
+        self._mappings.recover()
+
+    def stop(self) -> None:
+        """End every process; events that were not handled stay in the store, messages in their queues."""
+        self._poller.close()
+        self._asynchronous.close()
+        self._pool.kill()
+        self._poller.join()
+        self._asynchronous.join()
+        self._pool.stop()
+        self._logs.stop()
+
+    def settle(self) -> None:
+        """Take up the messages in functions' queues; who sends them calls this when its work ends."""
+        self._poller.settle()
+
+    def invoke(self, request: Request) -> dict[str, Any]:
+        """Invoke: and wait (RequestResponse), or not (Event), or do nothing (DryRun)."""
+        params = request.params
+        for member in ("DurableExecutionName", "TenantId"):
+            if params.get(member):
+                raise refused(f"localcloud's functions have no {member}; got {params[member]!r}")
+        document = self._functions.named(params["FunctionName"], params.get("Qualifier"))
+        name, payload = document["FunctionName"], bytes(params.get("Payload", b""))
+        kind = params.get("InvocationType", "RequestResponse")
+        if kind == "DryRun":
+            return {"StatusCode": 204}
+        if kind == "Event":
+            self._asynchronous.accept(name, payload)
+            return {"StatusCode": 202}
+        outcome = self._invoker.invoke(name, payload, params.get("ClientContext"))
+        tail = base64.b64encode(outcome.tail).decode() if params.get("LogType") == "Tail" else None
+        return {
+            "StatusCode": 200,
+            "FunctionError": outcome.error,
+            "LogResult": tail,
+            "Payload": outcome.payload,
+            "ExecutedVersion": "$LATEST",
+        }
+
+    def tag(self, request: Request) -> dict[str, Any]:
+        """TagResource: of a function or an event source mapping."""
+        self._taggable(request).tag(request.params["Resource"], request.params["Tags"])
+        return {}
+
+    def untag(self, request: Request) -> dict[str, Any]:
+        """UntagResource."""
+        self._taggable(request).untag(request.params["Resource"], request.params["TagKeys"])
+        return {}
+
+    def tags(self, request: Request) -> dict[str, Any]:
+        """ListTags."""
+        arn = request.params["Resource"]
+        if ":event-source-mapping:" in arn:
+            return {"Tags": self._mappings.named(arn.rpartition(":")[2])["Tags"]}
+        return {"Tags": self._functions.named(arn)["Tags"]}
+
+    def _taggable(self, request: Request) -> Functions | Mappings:
+        return self._mappings if ":event-source-mapping:" in request.params["Resource"] else self._functions
