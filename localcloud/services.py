@@ -52,11 +52,34 @@ def create(context: Context) -> Sequence[Service]:
     """The services that are implemented so far, in the order in which they are started."""
     # Imported here because the list above is wanted by readers that need no service, among them the command line.
     from localcloud.athena.service import Athena
+    from localcloud.autoscaling.service import ApplicationAutoScaling
+    from localcloud.cloudformation.service import CloudFormation
+    from localcloud.cloudwatch.service import CloudWatch
+    from localcloud.events.service import EventBridge
     from localcloud.featurestore.runtime import FeatureStoreRuntime
     from localcloud.featurestore.store import FeatureStore
+    from localcloud.functions.service import Lambda
+    from localcloud.sagemaker.endpoints.invocation import SageMakerRuntime
     from localcloud.sagemaker.service import SageMaker
     from localcloud.table_files import TableFiles
 
     files = TableFiles(context.state_dir / "tables")
     store = FeatureStore(context, files)
-    return [FeatureStoreRuntime(store), SageMaker(context, feature_store=store), Athena(context, store, files)]
+    functions = Lambda(context)
+    sagemaker = SageMaker(context, feature_store=store)
+    autoscaling = ApplicationAutoScaling(context)
+    return [
+        FeatureStoreRuntime(store),
+        # Stopped after the executions whose steps wait for functions: that a function was killed says nothing of them.
+        functions,
+        sagemaker,
+        SageMakerRuntime(context, sagemaker.endpoints),
+        Athena(context, store, files),
+        # Stopped before what its targets are.
+        EventBridge(context, functions.settle),
+        # Last, since what they left to be done at their last end calls the others.
+        CloudWatch(context, autoscaling.run_policy),
+        autoscaling,
+        # It calls all others, until it is stopped.
+        CloudFormation(context),
+    ]

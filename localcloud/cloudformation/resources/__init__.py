@@ -1,0 +1,66 @@
+"""The resource types that a stack may have, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from localcloud.cloudformation.resources.alarms import TYPES as ALARMS
+from localcloud.cloudformation.resources.buckets import TYPES as BUCKETS
+from localcloud.cloudformation.resources.ecr import TYPES as ECR
+from localcloud.cloudformation.resources.events import TYPES as EVENTS
+from localcloud.cloudformation.resources.functions import TYPES as FUNCTIONS
+from localcloud.cloudformation.resources.iam import TYPES as IAM
+from localcloud.cloudformation.resources.kind import ResourceType
+from localcloud.cloudformation.resources.logs import TYPES as LOGS
+from localcloud.cloudformation.resources.parameter_store import TYPES as PARAMETER_STORE
+from localcloud.cloudformation.resources.queues import TYPES as QUEUES
+from localcloud.cloudformation.resources.sagemaker import TYPES as SAGEMAKER
+from localcloud.cloudformation.resources.tables import TYPES as TABLES
+from localcloud.cloudformation.resources.topics import TYPES as TOPICS
+
+TYPES: Mapping[str, ResourceType] = {
+    kind.name: kind
+    for kind in (
+        *ALARMS,
+        *BUCKETS,
+        *ECR,
+        *EVENTS,
+        *FUNCTIONS,
+        *IAM,
+        *LOGS,
+        *PARAMETER_STORE,
+        *QUEUES,
+        *SAGEMAKER,
+        *TABLES,
+        *TOPICS,
+    )
+}
+
+
+def not_honoured(type_name: str, properties: Mapping[str, Any]) -> list[str]:
+    """The paths of what is given and would be dropped. Expressions are looked into as far as they are plain."""
+    return sorted(set(_not_honoured(properties, TYPES[type_name].honours, "")))
+
+
+def _not_honoured(value: Any, honours: Collection[str], path: str) -> Iterator[str]:
+    if isinstance(value, list):
+        for item in value:
+            yield from _not_honoured(item, honours, path)
+    if not isinstance(value, Mapping):
+        return
+    if len(value) == 1:
+        (name,) = value
+        if name == "Fn::If" and isinstance(value[name], list):
+            yield from _not_honoured(value[name][1:], honours, path)
+            return
+        if name == "Ref" or name.startswith("Fn::"):
+            return
+    for name, item in value.items():
+        below = f"{path}.{name}" if path else name
+        if below in honours:
+            continue
+        if any(honoured.startswith(f"{below}.") for honoured in honours):
+            yield from _not_honoured(item, honours, below)
+        else:
+            yield below
