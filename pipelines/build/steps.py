@@ -211,7 +211,10 @@ class Build:
         metadata: Mapping[str, str | PipelineVariable],
     ) -> ModelStep:
         """The model package that waits for approval. metadata: customer metadata beside what every package has."""
-        evaluation_uri = Join(on="/", values=[output_uri(evaluate, "evaluation"), "evaluation.json"])
+        evaluation_uri, golden_uri = (
+            Join(on="/", values=[output_uri(evaluate, "evaluation"), file])
+            for file in ("evaluation.json", "golden.jsonl")
+        )
         return ModelStep(
             name="Register",
             step_args=ModelBuilder(
@@ -242,6 +245,7 @@ class Build:
                     "evaluation_time": self.input(n.EVALUATION_TIME),
                     "champion_model_uri": self.input(n.CHAMPION_MODEL_URI),
                     "evaluation_uri": evaluation_uri,
+                    n.GOLDEN_REQUESTS_KEY: golden_uri,
                     "image": image_uri,
                 },
             ),

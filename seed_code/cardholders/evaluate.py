@@ -7,6 +7,7 @@ in    processing/input/package/model.tar.gz
       processing/input/holdout/{examples,holders}.parquet
       processing/input/report/prepare.json
 out   processing/output/evaluation/evaluation.json    all figures; the quality gate and the report read it
+      processing/output/evaluation/golden.jsonl       requests and the server's answers, for a live endpoint to repeat
       processing/output/evaluation/plots/*.png
 env   MLFLOW_TRACKING_URI    a run with parameters, metrics, plots, evaluation.json and both models goes there
 """
@@ -16,7 +17,7 @@ import tempfile
 from pathlib import Path
 
 from seed_code.cardholders.endpoint import Endpoint
-from seed_code.common import champion, documents, paths
+from seed_code.common import champion, documents, golden, paths
 from seed_code.common.arguments import ArgumentParser
 from seed_code.common.failure import reports_failure
 
@@ -35,7 +36,7 @@ def main() -> None:
     report = documents.read(paths.processing_input_dir("report") / "prepare.json")
     with Endpoint(archive, source="the package") as endpoint, tempfile.TemporaryDirectory() as temporary:
         # Imported while the server starts: both take seconds to load their libraries.
-        from seed_code.cardholders import example_requests, frames, judgement, plots, tracking
+        from seed_code.cardholders import example_requests, frames, golden_requests, judgement, plots, tracking
         from seed_code.cardholders.features import FIELDS
         from seed_code.common import mlflow_connection, mlflow_run
 
@@ -48,6 +49,7 @@ def main() -> None:
             **judgement.judge(endpoint, examples, holders, arguments.max_records, arguments.champion, rival),
             "data": report,
         }
+        golden.write(output / golden.FILE, golden.ask(endpoint, golden_requests.of(endpoint.manifest)))
         example = example_requests.of(examples.iloc[:1], names)[0]
         images = plots.write(output / "plots", evaluation)
         run_name = f"cardholders-{endpoint.manifest['model_version']}"

@@ -19,10 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from seed_code.cardholders import clusters, example_requests, frames, model_format, purchase, records, scorer, train
-from seed_code.cardholders.features import FIELDS
+from seed_code.cardholders import clusters, frames, golden_requests, model_format, records, scorer, train
 from seed_code.cardholders.scorer import MANIFEST_FILE, SCHEMA_VERSION, Scorer
 from seed_code.common import archives, documents, paths
 from seed_code.common.arguments import ArgumentParser
@@ -30,7 +27,6 @@ from seed_code.common.errors import ClientError
 from seed_code.common.failure import reports_failure
 
 ARCHIVE = "model.tar.gz"
-GOLDEN_EXAMPLES = 8
 
 
 @reports_failure
@@ -80,8 +76,8 @@ def package(
         examples = frames.read(examples_file, frames.columns_of_examples(names))
         manifest = _manifest(folder, answering, cluster_report, purchase_report)
         manifest["golden"] = [
-            {"request": request, "response": answering.answer(request)}
-            for request in golden_requests(examples, names, max_days)
+            {"name": name, "request": request, "response": answering.answer(request)}
+            for name, request in golden_requests.right(examples, names, max_days).items()
         ]
         documents.write(folder / MANIFEST_FILE, manifest)
         output.mkdir(parents=True, exist_ok=True)
@@ -90,46 +86,20 @@ def package(
     return manifest
 
 
-def golden_requests(examples: pd.DataFrame, features: tuple[str, ...], max_days: int) -> list[Any]:
-    """Requests that a server of this package must answer as Package did: real ones, and the edges.
-
-    Holdout examples are taken at even distances (no randomness to keep in step), alternately with their stored
-    features, bare, and with the calendar alone; then three fields with a name, zeros, the largest k, and a batch.
-    """
-    step = max(len(examples) // GOLDEN_EXAMPLES, 1)
-    chosen = examples.iloc[::step][:GOLDEN_EXAMPLES]
-    full = example_requests.of(chosen, features)
-    golden: list[Any] = []
-    for number, request in enumerate(full):
-        kept = dict(request)
-        if number % 3 > 0:
-            del kept["features"]
-        if number % 3 > 1:
-            kept["features"] = {name: request["features"][name] for name in purchase.CALENDAR}
-        golden.append({**kept, "k": 1 + number * (max_days - 1) // max(len(full) - 1, 1)})
-    fields = {"usage_freq": 1, "amount_spend": 40000, "uniq_merchant": 89}
-    nobody = {"usage_freq": 0, "amount_spend": 0, "uniq_merchant": 0}
-    largest = dict.fromkeys(FIELDS, records.LARGEST)
-    golden += [
-        {**fields, "k": min(6, max_days), "name": "C_Mason"},
-        {**nobody, "k": 1},
-        {**largest, "k": max_days},
-        {**fields, "k": 1, "features": dict.fromkeys(features)},
-        {**fields, "k": max_days, "features": {}},
-        [{**fields, "k": k} for k in sorted({1, (max_days + 1) // 2, max_days})],
-    ]
-    return golden
+def model_version(files: dict[str, str], threshold: float) -> str:
+    """What a package is called: by its files' SHA-256 and the threshold, since nothing else decides on its answers."""
+    identity = "".join(files.values()) + repr(threshold)
+    return hashlib.sha256(identity.encode()).hexdigest()[:12]
 
 
 def _manifest(
     folder: Path, answering: Scorer, cluster_report: dict[str, Any], purchase_report: dict[str, Any]
 ) -> dict[str, Any]:
     files = {name: scorer.sha256(folder / name) for name in (model_format.CLUSTERS_FILE, model_format.PURCHASE_FILE)}
-    identity = "".join(files.values()) + repr(answering.threshold)
     return {
         "schema_version": SCHEMA_VERSION,
         "workload": "cardholders",
-        "model_version": hashlib.sha256(identity.encode()).hexdigest()[:12],
+        "model_version": model_version(files, answering.threshold),
         "files": files,
         "request": {
             "fields": {

@@ -91,8 +91,8 @@ def _one_response(answer: Any) -> Response:
 
 
 def _lines_response(answers: list[Any]) -> Response:
-    lines = "".join(json.dumps({"response": answer}, separators=(",", ":")) + "\n" for answer in answers)
-    return Response(lines, media_type=JSON_LINES)
+    lines = (json.dumps({"response": answer}, separators=(",", ":"), allow_nan=False) for answer in answers)
+    return Response("".join(f"{line}\n" for line in lines), media_type=JSON_LINES)
 
 
 _FORMATS: dict[str, tuple[Callable[[bytes], Any], Callable[[Any], Response]]] = {

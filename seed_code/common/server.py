@@ -114,8 +114,12 @@ def application(
 
 
 def json_response(document: Any, status: int = 200) -> Response:
-    """A JSON document as an answer."""
-    return Response(json.dumps(document, separators=(",", ":")), status, media_type=JSON)
+    """A JSON document as an answer.
+
+    Raises:
+        ValueError: when it holds NaN or an infinity, which JSON does not know: no client could read it.
+    """
+    return Response(json.dumps(document, separators=(",", ":"), allow_nan=False), status, media_type=JSON)
 
 
 def _kind(content_type: str | None) -> str:

@@ -8,27 +8,33 @@ in    processing/input/forecasts/*.out             batch transform's output: an 
       processing/input/report/prepare.json
       processing/input/model/model.tar.gz          that which made the forecasts
 out   processing/output/evaluation/evaluation.json    all figures; the quality gate and the report read it
+      processing/output/evaluation/golden.jsonl       requests and the model's answers, for a live endpoint to repeat
       processing/output/evaluation/plots/*.png
 env   MLFLOW_TRACKING_URI    a run with parameters, metrics, plots, evaluation.json and the model goes there
 
-The champion is asked for as many sample paths as the model was: --num-samples.
+The champion is asked for as many sample paths as the model was: --num-samples. The golden requests are asked of the
+model's own server; of SageMaker's built-in DeepAR, which runs nowhere else, batch transform's answers are kept instead.
 """
 
 import argparse
 import hashlib
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from seed_code.common import champion, documents, paths
+from seed_code.common import champion, documents, golden, paths
 from seed_code.common.arguments import ArgumentParser, whole_number
 from seed_code.common.failure import reports_failure
-from seed_code.forecaster import answers, judgement, rivals, rolling
+from seed_code.common.served_model import ServedModel
+from seed_code.forecaster import answers, golden_requests, judgement, rivals, rolling
 from seed_code.forecaster.answers import Forecasts
 from seed_code.forecaster.grid import GridSeries
 from seed_code.forecaster.rivals import NotComparable
 from seed_code.forecaster.rolling import Windows
+
+SERVER = "seed_code.forecaster.serve"
 
 
 def parser() -> ArgumentParser:
@@ -39,7 +45,7 @@ def parser() -> ArgumentParser:
         "--confidence", type=whole_number(1, 99), default=90, help="per cent that the band should hold"
     )
     described.add_argument("--champion", default=champion.NO_CHAMPION, help="S3 URI of a model.tar.gz, or none")
-    described.add_argument("--num-samples", type=whole_number(1, 10_000), default=100, help="of the champion")
+    described.add_argument("--num-samples", type=whole_number(1, 10_000), default=100, help="of the model's forecasts")
     described.add_argument("--seed", type=whole_number(0, 2**31 - 1), default=0, help="of the bootstrap interval")
     return described
 
@@ -56,10 +62,11 @@ def main() -> None:
     found = answers.read(
         paths.processing_input_dir("forecasts"), len(windows.origins), windows.prediction_length, levels
     )
-    with tempfile.TemporaryDirectory() as temporary:
+    with tempfile.TemporaryDirectory() as temporary, ThreadPoolExecutor(1) as aside:
         folder = Path(temporary)
         training = judgement.training_of(archive, folder / "model")
-        # Imported when the inputs are known to fit: MLflow alone takes seconds.
+        lines = None if training is None else aside.submit(_asked, archive, series, windows, levels)
+        # Imported when the inputs are known to fit, and while the server is asked: MLflow alone takes seconds.
         from seed_code.common import mlflow_connection, mlflow_run
         from seed_code.forecaster import plots, tracking
 
@@ -71,6 +78,12 @@ def main() -> None:
             rival["metrics"] = judgement.figures(windows.actual(series.values), forecasts["champion"], levels)
         version = hashlib.sha256(archive.read_bytes()).hexdigest()[:12]
         evaluation |= {"model_version": version, "champion": rival, "training": training, "data": report}
+        golden.write(
+            output / golden.FILE,
+            golden_requests.transformed(series, windows, levels, arguments.num_samples, found)
+            if lines is None
+            else lines.result(),
+        )
         images = plots.write(output / "plots", evaluation)
         # As in cardholders: the job's name leads to the execution; what differs between executions is no argument.
         tags = {"processing_job": paths.processing_job_name()}
@@ -84,6 +97,12 @@ def main() -> None:
     sys.stdout.write(
         "evaluate: " + " ".join(f"{name}={value:.4f};" for name, value in evaluation["metrics"].items()) + "\n"
     )
+
+
+def _asked(archive: Path, series: GridSeries, windows: Windows, levels: tuple[float, ...]) -> list[dict[str, Any]]:
+    """The golden requests, with the answers of the model's own server."""
+    with ServedModel(archive, SERVER, source="the model") as server:
+        return golden.ask(server, golden_requests.of(series, windows, levels))
 
 
 def _champion(

@@ -5,10 +5,12 @@ importing MLflow takes longer than all that it does.
 """
 
 import contextlib
+import copy
 import importlib
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -20,12 +22,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from seed_code.cardholders import judgement, package
+from seed_code.cardholders import golden_requests, judgement, package
 from seed_code.cardholders.baselines import GAP_FEATURES, Baselines
 from seed_code.cardholders.endpoint import Endpoint
 from seed_code.cardholders.features import STORED_FEATURE_NAMES
 from seed_code.cardholders.holdout import Holdout
-from seed_code.common import archives, champion
+from seed_code.common import archives, champion, golden
 from seed_code.common.errors import ClientError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -228,6 +230,48 @@ class TestTheEvaluation:
         assert all(file.read_bytes().startswith(b"\x89PNG") for file in plots.iterdir())
 
 
+@pytest.fixture(scope="module")
+def endpoint(packaged):
+    """The package's running server."""
+    with Endpoint(packaged / package.ARCHIVE, "the package") as running:
+        yield running
+
+
+class TestTheGoldenRequests:
+    @pytest.fixture
+    def lines(self, evaluated, inputs):
+        file = inputs / "processing" / "output" / "evaluation" / "golden.jsonl"
+        return [json.loads(line) for line in file.read_text().splitlines()]
+
+    def test_the_server_answers_them_the_same_again(self, lines, endpoint):
+        assert golden.ask(endpoint, golden_requests.of(endpoint.manifest)) == lines
+
+    def test_they_are_real_requests_the_edges_and_mistakes(self, lines):
+        assert 5 <= len(lines) <= 12
+        assert len({line["name"] for line in lines}) == len(lines)
+        rights = [line for line in lines if line["status"] == 200]
+        assert all(set(line) == {"name", "content_type", "body", "status", "answer", "tolerance"} for line in rights)
+        assert all((line["content_type"], line["tolerance"]) == ("application/json", 1e-6) for line in rights)
+        singles = [line["body"] for line in rights if isinstance(line["body"], dict)]
+        assert sum(len(body.get("features", ())) == len(STORED_FEATURE_NAMES) for body in singles) >= 2
+        assert any("features" not in body for body in singles)
+        (batch,) = (line for line in rights if isinstance(line["body"], list))
+        assert len(batch["answer"]["response"]) == len(batch["body"]) > len(singles)
+        wrong = [(line["status"], line["answer"], line["tolerance"]) for line in lines if line["status"] != 200]
+        nowhere = {"error": {}}
+        assert wrong == [
+            (415, nowhere, 0),
+            (400, nowhere, 0),
+            (400, {"error": {"field": "uniq_merchant"}}, 0),
+            (400, {"error": {"field": "k"}}, 0),
+        ]
+        assert [line["text"] for line in lines if "text" in line] == ["1,2", "{"]
+
+    def test_no_holder_is_named(self, lines, prepared):
+        holders = set(pd.read_parquet(prepared / "holdout" / "examples.parquet", columns=["holder"])["holder"])
+        assert holders.isdisjoint(re.findall(r"[\w-]+", json.dumps(lines)))
+
+
 QUERY = """
 import json, sys, warnings
 warnings.filterwarnings("error", module="seed_code")
@@ -308,8 +352,7 @@ class TestTheMlflowRun:
 
     def test_the_purchase_model_needs_no_stored_feature(self, tracked):
         found, asked = tracked
-        record = {"usage_freq": 1, "amount_spend": 40000, "uniq_merchant": 89, "k": 6, "name": "C_Mason"}
-        expected = next(entry["response"] for entry in asked if entry["request"] == record)
+        expected = next(entry["response"] for entry in asked if "name" in entry["request"])
         assert found["bare"]["probability"] == [pytest.approx(expected["probability"], abs=1e-12)]
 
 
@@ -381,14 +424,17 @@ class TestWhatStopsAnEvaluation:
 
 
 class TestEndpoint:
-    def test_a_golden_answer_that_differs_stops_the_evaluation(self, packaged):
-        with Endpoint(packaged / package.ARCHIVE, "the package") as endpoint:
-            assert judgement.check_golden(endpoint) == len(endpoint.manifest["golden"])
-            endpoint.manifest["golden"][0]["response"]["predicted_cluster"] += 1
-            with pytest.raises(ClientError, match=r"answers .* to the golden request .*; the manifest says"):
-                judgement.check_golden(endpoint)
-            with pytest.raises(ClientError, match="the server of the package answered 400: k: is 0"):
-                endpoint.invoke({"usage_freq": 1, "amount_spend": 1, "uniq_merchant": 1, "k": 0})
+    def test_a_golden_answer_that_differs_stops_the_evaluation(self, endpoint, monkeypatch):
+        manifest = copy.deepcopy(endpoint.manifest)
+        assert judgement.check_golden(endpoint) == len(manifest["golden"])
+        manifest["golden"][0]["response"]["predicted_cluster"] += 1
+        monkeypatch.setattr(endpoint, "manifest", manifest)
+        with pytest.raises(ClientError, match=r"answers .* to the golden request .*; the manifest says"):
+            judgement.check_golden(endpoint)
+
+    def test_a_request_that_is_refused_is_an_error(self, endpoint):
+        with pytest.raises(ClientError, match="the server of the package answered 400: k: is 0"):
+            endpoint.invoke({"usage_freq": 1, "amount_spend": 1, "uniq_merchant": 1, "k": 0})
 
     def test_a_package_that_cannot_be_served_says_why(self, model_folder, tmp_path):
         broken = tmp_path / "broken"

@@ -16,16 +16,20 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import numpy as np
 import pytest
 
-from seed_code.forecaster import artifact, evaluate
+from seed_code.common import archives, golden
+from seed_code.common.served_model import ServedModel
+from seed_code.forecaster import artifact, evaluate, golden_requests, records
 from seed_code.forecaster.forecasts import Forecaster
+from seed_code.forecaster.sampler import Sampler
 
 ROOT = Path(__file__).resolve().parents[3]
 JOB = "pipelines-abc123def456-Evaluate-x1y2z3"
 EXECUTION_ARN = "arn:aws:sagemaker:eu-west-1:123456789012:pipeline/demo/execution/abc"
 
-# Evaluate, then register twice, then tell what MLflow holds.
+# Evaluate, then register twice, then tell what MLflow holds; then evaluate a model of the built-in algorithm.
 PROGRAMS = """
 import json, os, runpy, sys
 bucket, package, found, execution = sys.argv[1:]
@@ -56,6 +60,8 @@ json.dump({
     "example": model.saved_input_example_info is not None,
     "folder": mlflow.artifacts.download_artifacts("models:/demo-forecaster@challenger", dst_path=f"{base}/model"),
 }, open(found, "w"))
+os.environ["SAGEMAKER_BASE_DIR"] = f"{base}/built-in"
+run("evaluate", "--experiment", "tests")
 """
 
 # Away from the repository, with nothing but what the model brought along.
@@ -105,6 +111,10 @@ def base(prepared, tmp_path_factory) -> Path:
     base = tmp_path_factory.mktemp("evaluate")
     (base / "processing").mkdir()
     shutil.copytree(prepared.input, base / "processing" / "input")
+    (base / "built-in-model").mkdir()
+    (base / "built-in-model" / "model_algo-1").write_bytes(b"MXNet's")
+    shutil.copytree(prepared.input, base / "built-in" / "processing" / "input")
+    archives.write(base / "built-in" / "processing" / "input" / "model" / "model.tar.gz", base / "built-in-model")
     (base / "config").mkdir()
     (base / "config" / "processingjobconfig.json").write_text(json.dumps({"ProcessingJobName": JOB}))
     return base
@@ -168,6 +178,51 @@ def test_the_same_model_as_champion_makes_no_difference(evaluated):
     }  # fmt: skip
     assert evaluated.document["champion_comparison"] == {"mean_wql_difference": 0.0}
     assert all(row["champion"] == row["mean_wql"] for row in evaluated.document["windows"])
+
+
+LEVELS = (0.05, 0.5, 0.95)
+
+
+def test_the_golden_requests_are_windows_the_edges_and_mistakes_and_are_answered_the_same_again(evaluated, prepared):
+    file = evaluated.folder / "processing/output/evaluation/golden.jsonl"
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    with ServedModel(prepared.archive, evaluate.SERVER, "the model") as server:
+        assert golden.ask(server, golden_requests.of(prepared.series, prepared.windows, LEVELS)) == lines
+    assert 5 <= len(lines) <= 12
+    assert len({line["name"] for line in lines}) == len(lines)
+    rights = [line for line in lines if line["status"] == 200]
+    assert {line["tolerance"] for line in rights} == {1e-4}
+    for line in rights:
+        predictions = line["answer"]["predictions"]
+        assert len(predictions) == len(line["body"]["instances"])
+        assert all(len(values) == 5 for one in predictions for values in one.get("quantiles", {}).values())
+    assert sorted(len(line["body"]["instances"]) for line in rights) == [1] * 7 + [3]
+    assert rights[0]["body"]["instances"][0]["start"] == f"{prepared.series.time(0):%Y-%m-%d %H:%M:%S}"
+    assert [(line["status"], line["answer"]) for line in lines if line["status"] != 200] == [
+        (415, {"error": {}}),
+        (400, {"error": {}}),
+        (400, {"error": {"field": "instances[0].start"}}),
+        (400, {"error": {"field": "configuration.quantiles[0]"}}),
+    ]
+
+
+def test_of_the_built_in_medians_are_kept_so_that_other_samples_of_the_same_model_agree(evaluated, prepared):
+    """Its server runs nowhere here, and draws other samples each time: our own network, with other seeds, stands in."""
+    file = evaluated.folder / "built-in/processing/output/evaluation/golden.jsonl"
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    assert len(lines) == 6
+    model = artifact.load(prepared.model)
+    sampler, rng = Sampler(model), np.random.default_rng(11)
+    for line in lines:
+        assert (line["status"], line["content_type"]) == (200, "application/json")
+        assert line["body"]["configuration"] == {
+            "num_samples": 100, "output_types": ["mean", "quantiles"], "quantiles": ["0.05", "0.5", "0.95"],
+        }  # fmt: skip
+        ((kept,),) = (one["quantiles"].values() for one in line["answer"]["predictions"])
+        series = [records.parse(instance, model.frequency) for instance in line["body"]["instances"]]
+        again = np.median(sampler.sample(series, 100, rng)[0], axis=0)
+        assert (np.abs(again - kept) <= line["tolerance"] * np.maximum(1, np.abs(kept))).all()
+        assert 0 < line["tolerance"] < 0.5  # of values around 10, whose noise is small
 
 
 def test_the_run_is_finished_named_after_the_model_and_tagged_with_its_job(evaluated):
