@@ -1,4 +1,6 @@
-"""Collects what a report tells, through boto3 clients: the execution, its evaluation, package, jobs and logs."""
+"""Collects what a report tells, through boto3 clients: the execution, its evaluation, package, jobs and logs, and what
+the workload's stages serve.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +14,8 @@ from pipelines import names as n
 from pipelines.executions import Execution
 from pipelines.names import Names
 from pipelines.registry import Package
+from pipelines.report.deployment import stage_of
+from pipelines.report.gather_stages import attempt_of, stage_now
 from pipelines.report.page import Inputs, JobDetail
 from pipelines.stack import answering
 
@@ -22,6 +26,8 @@ def gather(
     sagemaker: Any,
     s3: Any,
     logs: Any,
+    ssm: Any,
+    cloudwatch: Any,
     execution: Execution,
     *,
     names: Names,
@@ -33,8 +39,17 @@ def gather(
 ) -> Inputs:
     """The report's inputs for an execution. Steps without a job and executions without an evaluation lack theirs.
 
-    An execution that found its model registered already shows that package, with the evaluation that led to it.
+    An execution that found its model registered already shows that package, with the evaluation that led to it; a
+    deployment that of the package which it was to deploy, and no evaluation.
     """
+    known = registry.packages(sagemaker, names.package_group(workload))
+    stages = [
+        stage_now(
+            sagemaker, s3, ssm, cloudwatch, names=names, workload=workload, stage=stage, packages=known, now=made_at
+        )
+        for stage in n.STAGES
+    ]
+    deploying = stage_of(kind) is not None
     jobs = {}
     for step in execution.steps:
         run = executions.run_that_worked(sagemaker, execution, step.name)
@@ -50,8 +65,11 @@ def gather(
                 log_tail=executions.log_tail(logs, run.job) if step.status == "Failed" else (),
             )
     evaluation = executions.evaluation_of(sagemaker, s3, execution)
-    package = _registered(sagemaker, execution)
-    if package is None and (before := _registered_before(sagemaker, execution, names.package_group(workload))):
+    if deploying:
+        package = _described(sagemaker, execution.parameters.get(n.MODEL_PACKAGE_ARN, ""))
+    else:
+        package = _registered(sagemaker, execution)
+    if package is None and (before := _registered_before(execution, known)):
         package = _described(sagemaker, before.arn)
         if evaluation is None and "evaluation_uri" in before.metadata:
             evaluation = executions.document(s3, before.metadata["evaluation_uri"])
@@ -65,14 +83,21 @@ def gather(
         package=package,
         jobs=jobs,
         mlflow_url=mlflow_url,
-        mlflow_experiment_id=_experiment_id(mlflow_url, evaluation),
+        mlflow_experiment_id=_experiment_id(mlflow_url, evaluation, package),
         file_values=file_values or {},
+        stages=stages,
+        packages=known,
+        attempt=attempt_of(sagemaker, s3, execution, stages) if deploying else None,
     )
 
 
-def _experiment_id(mlflow_url: str | None, evaluation: dict[str, Any] | None) -> str | None:
-    """The experiment of the evaluation's run, part of the address of the run's page; None when it cannot be asked."""
-    run_id = ((evaluation or {}).get("mlflow") or {}).get("run_id")
+def _experiment_id(
+    mlflow_url: str | None, evaluation: dict[str, Any] | None, package: dict[str, Any] | None
+) -> str | None:
+    """The experiment of the model's run, part of the address of the run's page; None when it cannot be asked."""
+    run_id = ((evaluation or {}).get("mlflow") or {}).get("run_id") or (
+        (package or {}).get("CustomerMetadataProperties", {}).get(n.RUN_ID_KEY)
+    )
     if not mlflow_url or not run_id:
         return None
     answer = answering(f"{mlflow_url}/api/2.0/mlflow/runs/get?{urlencode({'run_id': run_id})}")
@@ -91,13 +116,13 @@ def _registered(sagemaker: Any, execution: Execution) -> dict[str, Any] | None:
     return None
 
 
-def _registered_before(sagemaker: Any, execution: Execution, group: str) -> Package | None:
-    """The package that the execution found its model in; None when it found none."""
+def _registered_before(execution: Execution, known: list[Package]) -> Package | None:
+    """The package, of all that are known, that the execution found its model in; None when it found none."""
     asked = execution.step(n.ALREADY_REGISTERED)
     if asked is None or not asked.outcome:
         return None
     model_uri, run_id = (execution.parameters.get(name) for name in (n.REGISTERED_MODEL_URI, n.REGISTERED_RUN_ID))
-    for package in registry.packages(sagemaker, group):
+    for package in known:
         if model_uri is not None and package.model_uri == model_uri:
             return package
         if run_id is not None and package.metadata.get(n.RUN_ID_KEY) == run_id:
@@ -106,7 +131,9 @@ def _registered_before(sagemaker: Any, execution: Execution, group: str) -> Pack
 
 
 def _described(sagemaker: Any, arn: str) -> dict[str, Any] | None:
-    """A package as it is now; None when it was deleted."""
+    """A package as it is now; None when it was deleted, or none was named."""
+    if not arn:
+        return None
     try:
         return dict(sagemaker.describe_model_package(ModelPackageName=arn))
     except sagemaker.exceptions.ClientError as error:

@@ -8,7 +8,7 @@ security policy forbids scripts and anything from elsewhere.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache
 from importlib import resources
@@ -19,13 +19,18 @@ from markupsafe import Markup
 
 from pipelines.executions import Execution, StepRun
 from pipelines.names import ALREADY_REGISTERED
+from pipelines.registry import Package
+from pipelines.report import deployment, serving, workloads
 from pipelines.report import format as formats
-from pipelines.report import workloads
 from pipelines.report.comparison import compare
+from pipelines.report.deployment import Attempt
 from pipelines.report.documents import count, mapping, number_in
 from pipelines.report.flow import flow, state_class, state_word
 from pipelines.report.format import compact, duration, figure, moment, percent, web_address
-from pipelines.report.sections import Material
+from pipelines.report.lineage import mlflow, short_commit
+from pipelines.report.outcomes import NOT_DONE, called, outputs, understood
+from pipelines.report.sections import Material, Sections
+from pipelines.report.serving import Stage
 from pipelines.report.verdict import Check, checks
 
 __all__ = ["Inputs", "JobDetail", "render"]
@@ -48,6 +53,7 @@ class Inputs:
     `made_at` is an aware datetime; `jobs` is keyed by step name; `mlflow_url` is the tracking server's address when it
     has pages that a browser can open, and `mlflow_experiment_id` is the experiment's there. `file_values` are the
     workload's runtime values by parameter name, as the configuration files give them without a laptop's overrides.
+    `stages` are the workload's stages as they are now, `packages` all of its packages; `attempt` is of a deployment.
     """
 
     project: str
@@ -61,6 +67,9 @@ class Inputs:
     mlflow_url: str | None = None
     mlflow_experiment_id: str | None = None
     file_values: Mapping[str, str] = field(default_factory=dict)
+    stages: Sequence[Stage] = ()
+    packages: Sequence[Package] = ()
+    attempt: Attempt | None = None
 
 
 def render(inputs: Inputs) -> str:
@@ -96,23 +105,33 @@ def _environment() -> jinja2.Environment:
 
 
 def _view(inputs: Inputs) -> dict[str, Any]:
-    execution = inputs.execution
+    execution = understood(inputs.execution)
+    inputs = replace(inputs, execution=execution)
     evaluation = mapping(inputs.evaluation)
-    by_name = {step.name: step for step in execution.steps}
-    verdict = checks(execution, inputs.evaluation)
+    package = mapping(inputs.package)
+    metadata = mapping(package.get("CustomerMetadataProperties"))
     workload = workloads.of(evaluation, inputs.workload)
-    sections = workload.sections(Material(evaluation, verdict, inputs.file_values))
-    headline, tone = _headline(inputs, verdict)
+    by_name = {step.name: step for step in execution.steps}
+    to_stage = deployment.stage_of(inputs.kind)
+    if to_stage is None:
+        verdict = checks(execution, inputs.evaluation)
+        sections = workload.sections(Material(evaluation, verdict, inputs.file_values))
+        headline, tone = _headline(inputs, verdict)
+        commit = execution.parameters.get("GitCommit", "")
+    else:
+        verdict, sections = [], Sections()  # it measures nothing
+        headline, tone = deployment.headline(execution, inputs.stages, to_stage)
+        commit = str(metadata.get("git_commit", ""))
     return {
         **sections.view,
         "inputs": inputs,
         "execution": execution,
         "parameters": execution.parameters,
         "changed": _changed(execution.parameters, inputs.file_values),
-        "commit": _short_commit(execution.parameters.get("GitCommit", "")),
+        "commit": (short_commit(commit), commit),
         "measure_names": {f"metrics.{measure.key}": measure.name for measure in workload.measures.metrics},
         "package": inputs.package,
-        **_decision(mapping(inputs.package)),
+        **_decision(package),
         "headline": headline,
         "tone": tone,
         "subline": _subline(execution),
@@ -123,7 +142,18 @@ def _view(inputs: Inputs) -> dict[str, Any]:
         "verdict": verdict,
         "comparison": compare(evaluation, workload.measures),
         "server": mapping(evaluation.get("server")),
-        "mlflow": _mlflow(inputs, evaluation),
+        "mlflow": mlflow(evaluation, metadata, inputs.mlflow_url, inputs.mlflow_experiment_id),
+        "deployment": deployment.view(execution, inputs.attempt or Attempt(), to_stage) if to_stage else None,
+        "serving": serving.view(
+            inputs.stages,
+            inputs.packages,
+            package,
+            workload.measures,
+            workload=inputs.workload,
+            made_at=inputs.made_at,
+            mlflow_url=inputs.mlflow_url,
+            always_metrics=to_stage is not None,
+        ),
     }
 
 
@@ -162,7 +192,7 @@ def _decision(package: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _subline(execution: Execution) -> str:
-    worked = [step for step in execution.steps if step.status not in {"Pending", "Skipped"}]
+    worked = [step for step in execution.steps if step.status not in {"Pending", "Skipped", NOT_DONE}]
     cached = sum(1 for step in worked if step.cached_from)
     steps = f"{len(worked)} step{'s' if len(worked) != 1 else ''} in {duration(execution.seconds())}"
     asked = execution.step(ALREADY_REGISTERED)
@@ -175,11 +205,15 @@ def _subline(execution: Execution) -> str:
 
 @dataclass(frozen=True)
 class _StepRow:
+    """A step in the tables. `called` is (what, name) of whom it called, `outputs` what that gave."""
+
     run: StepRun
     state: str
     word: str
     seconds: float | None
     job: JobDetail | None
+    called: tuple[str, str] | None
+    outputs: Mapping[str, str]
     start_percent: float | None
     width_percent: float
 
@@ -201,6 +235,8 @@ def _step_rows(inputs: Inputs) -> list[_StepRow]:
                 word=state_word(step),
                 seconds=seconds if step.type not in {"Condition", "Fail"} or step.status == "Executing" else None,
                 job=inputs.jobs.get(step.name),
+                called=called(step),
+                outputs={name: value for name, value in outputs(step).items() if value},
                 start_percent=None if offset is None else min(offset, 99.4),
                 width_percent=min(width, 100 - (offset or 0)) if offset is not None and offset < 99.4 else 0.6,
             )
@@ -209,15 +245,17 @@ def _step_rows(inputs: Inputs) -> list[_StepRow]:
 
 
 def _failures(inputs: Inputs) -> list[tuple[StepRun, JobDetail | None]]:
-    return [(step, inputs.jobs.get(step.name)) for step in inputs.execution.steps if step.status == "Failed"]
+    """The steps that failed; without a Fail step that only repeats the reason of one before it."""
+    failed = [step for step in inputs.execution.steps if step.status == "Failed"]
+    told = [step.failure_reason for step in failed if step.type != "Fail" and step.failure_reason]
+    return [
+        (step, inputs.jobs.get(step.name))
+        for step in failed
+        if step.type != "Fail" or not any(reason in (step.failure_reason or "") for reason in told)
+    ]
 
 
 # --- where things are -------------------------------------------------------------------------------------------------
-
-
-def _short_commit(commit: str) -> str:
-    """A commit as people write it: its first twelve characters, and that the tree differed from it."""
-    return commit[:12] + ("-dirty" if len(commit) > 12 and commit.endswith("-dirty") else "")
 
 
 def _changed(parameters: Mapping[str, str], file_values: Mapping[str, str]) -> dict[str, str]:
@@ -228,31 +266,3 @@ def _changed(parameters: Mapping[str, str], file_values: Mapping[str, str]) -> d
         if (used := parameters.get(name, value)) != value
         and (number_in(used) is None or number_in(used) != number_in(value))
     }
-
-
-@dataclass(frozen=True)
-class _Mlflow:
-    run_id: str
-    experiment: str
-    run_link: str | None
-    models: Sequence[tuple[str, str | None]]
-
-
-def _mlflow(inputs: Inputs, evaluation: Mapping[str, Any]) -> _Mlflow | None:
-    """The run that the evaluation was logged to, and the registered versions that the package's metadata names."""
-    told = mapping(evaluation.get("mlflow"))
-    run_id = str(told.get("run_id") or "")
-    if not run_id:
-        return None
-    base, experiment_id = inputs.mlflow_url, inputs.mlflow_experiment_id
-    run_link = f"{base}/#/experiments/{experiment_id}/runs/{run_id}" if base and experiment_id else None
-    metadata = mapping(mapping(inputs.package).get("CustomerMetadataProperties"))
-    models: list[tuple[str, str | None]] = []
-    for key, version in metadata.items():
-        part = key.removeprefix("mlflow_").removesuffix("_version")
-        if key == f"mlflow_{part}_version":
-            name = metadata.get(f"mlflow_{part}_model", part)
-            models.append(
-                (f"{name} version {version}", web_address(base and f"{base}/#/models/{name}/versions/{version}"))
-            )
-    return _Mlflow(run_id, str(told.get("experiment") or ""), web_address(run_link), models)

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from pipelines.report.page import Inputs, render
-from tests.pipelines.report_pages import SECTIONS, failed_in_training, inputs
+from tests.pipelines.report_pages import SECTIONS, before, failed_in_training, inputs, rolled_back, stage, stages
 
 pytestmark = pytest.mark.browser
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -81,7 +82,7 @@ def test_the_whole_report(browser: Browser, tmp_path: Path, workload: str, size:
     # Of what is drawn twice, for wide and for narrow screens, the one that fits the width is shown.
     shown = {kind: page.locator(f"svg.{kind}:visible").count() for kind in ("wide", "narrow")}
     assert shown["wide" if size == "phone" else "narrow"] == 0
-    assert shown["narrow" if size == "phone" else "wide"] == {"cardholders": 1, "forecaster": 4}[workload]
+    assert shown["narrow" if size == "phone" else "wide"] == {"cardholders": 2, "forecaster": 5}[workload]
     assert _smallest_text(page) >= 7.5
 
     last = SECTIONS[workload][-2]
@@ -105,7 +106,8 @@ CONTRAST = """() => {
         if (!/rgba\\(.*, 0(\\.\\d+)?\\)|\\/ 0(\\.\\d+)?\\)/.test(c)) return c } return 'rgb(255,255,255)' };
     const found = {};
     for (const css of ['h1', '.under', '.eyebrow', '.pill', 'dt', 'dd', '.lead', 'th', '.soft', '.tone', 'pre',
-                       '.reason', 'nav a', 'footer', 'figcaption', '.note', '.tick', '.label', '.limit'])
+                       '.reason', 'nav a', 'footer', 'figcaption', '.note', '.tick', '.label', '.limit',
+                       '.said', '.remark', '.cross'])
         for (const e of document.querySelectorAll(css)) {
             const style = getComputedStyle(e);
             if (e.ownerSVGElement && e.tagName !== 'text') continue;
@@ -133,3 +135,16 @@ def test_a_failed_execution_and_text_that_stands_out_from_its_background(
     assert {css: ratio for css, ratio in [*ratios.items(), *other.items()] if ratio < 4.5} == {}
     assert {"pre", ".reason"} <= ratios.keys()
     assert {".tick", ".note", ".limit"} <= other.keys()
+
+
+@pytest.mark.parametrize(("scheme", "size"), [("dark", "phone"), ("light", "desktop")])
+def test_a_deployment_that_was_rolled_back(browser: Browser, tmp_path: Path, scheme: str, size: str) -> None:
+    gone = stage("prod", 1, before(28), endpoint=None)
+    told = rolled_back(stages=[stages()[0], replace(gone, deployments=stages()[1].deployments)])
+    page = _open(browser, size, tmp_path, told, scheme)
+    assert _sticking_out(page) == []
+    assert _smallest_text(page) >= 7.5
+    ratios: dict[str, float] = page.evaluate(CONTRAST)
+    page.close()
+    assert {css: ratio for css, ratio in ratios.items() if ratio < 4.5} == {}
+    assert {".said", ".remark", ".cross"} <= ratios.keys()

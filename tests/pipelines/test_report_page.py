@@ -58,11 +58,11 @@ def test_the_same_inputs_give_the_same_bytes() -> None:
 @pytest.mark.parametrize(
     ("workload", "drawings"),
     [
-        # Both graphs; by horizon, calibration, profiles, numbers of clusters.
-        ("cardholders", 2 + 6 + 1 + 3 + 3),
+        # Both graphs; by horizon, calibration, profiles, numbers of clusters; what served when (wide and narrow).
+        ("cardholders", 2 + 6 + 1 + 3 + 3 + 2),
         # Both graphs; one after another (wide and narrow), in full, in small, by window (as before), estimates,
-        # training, history (as before).
-        ("forecaster", 2 + 2 + 4 + 20 + 2 + 1 + 1 + 2),
+        # training, history (as before); what served when (as before).
+        ("forecaster", 2 + 2 + 4 + 20 + 2 + 1 + 1 + 2 + 2),
     ],
 )
 def test_every_drawing_has_a_name_and_a_description(workload: str, drawings: int) -> None:
@@ -86,7 +86,7 @@ def test_the_workload_is_the_one_that_the_evaluation_names(told: str | None) -> 
 def test_a_workload_that_is_not_known_has_the_parts_that_all_have() -> None:
     evaluation = {**samples.forecaster_evaluation(windows=3), "workload": "another"}
     page = checked(render(inputs("forecaster", workload="another", evaluation=evaluation)))
-    assert page.sections() == ["pipeline", "gate", "lineage"]
+    assert page.sections() == ["pipeline", "gate", "serving", "lineage"]
 
 
 @pytest.mark.parametrize(
@@ -253,4 +253,4 @@ def test_whatever_an_evaluation_lacks_or_has_in_another_shape_the_page_is_whole(
 )
 def test_an_empty_evaluation_leaves_its_sections_out(workload: str, evaluation: dict[str, Any]) -> None:
     page = checked(render(inputs(workload, execution=NO_STEPS, evaluation=evaluation, jobs={})))
-    assert page.sections() == ["pipeline", "lineage"]
+    assert page.sections() == ["pipeline", "serving", "lineage"]
