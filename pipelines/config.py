@@ -426,22 +426,44 @@ class Forecaster(Section):
 # --- configs/stages/*.yml ---------------------------------------------------------------------------------------------
 
 
-class Endpoint(Section):
-    """The machines of a stage's endpoint."""
+_MODES = Literal["real-time", "serverless"]
+_SERVERLESS_MEMORY = Literal[1024, 2048, 3072, 4096, 5120, 6144]
 
-    instance_type: InstanceType
-    """SageMaker's name of the machine."""
-    instance_count: Annotated[int, Field(ge=1, le=100)]
-    """How many at the start."""
+
+class Endpoint(Section):
+    """What a stage's endpoint runs on: machines of its own (real-time), or such as SageMaker lends per request
+    (serverless).
+    """
+
+    mode: _MODES
+    """`real-time` or `serverless`."""
+    instance_type: InstanceType | None = None
+    """SageMaker's name of the machine; real-time only."""
+    instance_count: Annotated[int, Field(ge=1, le=100)] | None = None
+    """How many at the start; real-time only."""
+    memory_mb: _SERVERLESS_MEMORY | None = None
+    """Memory of a request's machine, in MB; serverless only."""
+    max_concurrency: Annotated[int, Field(ge=1, le=200)] | None = None
+    """Requests at the same time beyond which callers are turned away; serverless only."""
+
+    @model_validator(mode="after")
+    def _one_or_the_other(self) -> Self:
+        wanted = {"real-time": ("instance_type", "instance_count"), "serverless": ("memory_mb", "max_concurrency")}
+        for mode, fields in wanted.items():
+            for field in fields:
+                if (getattr(self, field) is not None) != (mode == self.mode):
+                    expected = f"{field} goes with `mode: {mode}`: expected both or neither"
+                    raise ValueError(f"mode is {self.mode}; {expected}")
+        return self
 
 
 class Deployment(Section):
     """How an update reaches the endpoint (blue/green). Limits are those of SageMaker's deployment guardrails."""
 
-    traffic: Literal["ALL_AT_ONCE", "CANARY"]
-    """ALL_AT_ONCE shifts all traffic, CANARY a share first."""
-    canary_percent: Annotated[int, Field(ge=1, le=50)] | None = None
-    """Share of the capacity that the canary gets; with CANARY only."""
+    traffic: Literal["ALL_AT_ONCE", "CANARY", "LINEAR"]
+    """ALL_AT_ONCE shifts all traffic, CANARY a share first, LINEAR share by share."""
+    step_percent: Annotated[int, Field(ge=1, le=50)] | None = None
+    """Share of the capacity that the canary gets, or that each step of LINEAR shifts."""
     wait_seconds: Annotated[int, Field(ge=0, le=3600)]
     """How long the alarms watch the new machines before the next shift."""
     termination_wait_seconds: Annotated[int, Field(ge=0, le=3600)]
@@ -450,15 +472,46 @@ class Deployment(Section):
     """The deployment is rolled back when it takes longer."""
 
     @model_validator(mode="after")
-    def _canary(self) -> Self:
-        if (self.traffic == "CANARY") != (self.canary_percent is not None):
-            raise ValueError("canary_percent goes with `traffic: CANARY`: expected both or neither")
-        if self.timeout_seconds < self.wait_seconds + self.termination_wait_seconds:
+    def _steps(self) -> Self:
+        if (self.traffic == "ALL_AT_ONCE") != (self.step_percent is None):
+            raise ValueError("step_percent goes with `traffic: CANARY` and `traffic: LINEAR`: expected both or neither")
+        if self.traffic == "LINEAR" and self.step_percent is not None and self.step_percent < 10:
+            raise ValueError(f"step_percent is {self.step_percent}, expected at least 10 with `traffic: LINEAR`")
+        shifts = 1 if self.step_percent is None else 2 if self.traffic == "CANARY" else -(-100 // self.step_percent)
+        longest = shifts * self.wait_seconds + self.termination_wait_seconds
+        if self.timeout_seconds < longest:
             raise ValueError(
-                f"timeout_seconds is {self.timeout_seconds}, expected at least wait_seconds + "
-                f"termination_wait_seconds, which is {self.wait_seconds + self.termination_wait_seconds}"
+                f"timeout_seconds is {self.timeout_seconds}, expected at least {longest}: wait_seconds for each of the "
+                f"{shifts} shifts, and termination_wait_seconds"
             )
         return self
+
+
+class Scaling(Section):
+    """How the number of machines follows the requests."""
+
+    min_instances: Annotated[int, Field(ge=1, le=100)]
+    """Machines that always run."""
+    max_instances: Annotated[int, Field(ge=1, le=100)]
+    """Machines that may run at most."""
+    invocations_per_instance: Annotated[int, Field(ge=1, le=1_000_000)]
+    """Requests per machine and minute that are aimed at."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.max_instances <= self.min_instances:
+            raise ValueError(
+                f"max_instances is {self.max_instances}, expected more than min_instances, which is "
+                f"{self.min_instances}; leave `scaling` away for a fixed number"
+            )
+        return self
+
+
+class Capture(Section):
+    """Which requests and answers are kept for the monitoring."""
+
+    percent: Annotated[int, Field(ge=0, le=100)]
+    """Share of the requests; 0 keeps none."""
 
 
 class Stage(Section):
@@ -466,17 +519,40 @@ class Stage(Section):
 
     endpoint: Endpoint
     """Its endpoint."""
+    capture: Capture
+    """What is kept of its traffic."""
     deployment: Deployment
     """How updates reach it."""
+    scaling: Scaling | None = None
+    """How it grows and shrinks; a fixed number of machines without it."""
 
     @model_validator(mode="after")
-    def _canary_needs_two(self) -> Self:
-        if self.deployment.traffic == "CANARY" and self.endpoint.instance_count < 2:
+    def _as_aws_has_it(self) -> Self:
+        if self.endpoint.mode == "serverless":
+            self._serverless()
+        elif self.deployment.traffic != "ALL_AT_ONCE" and (self.endpoint.instance_count or 0) < 2:
             raise ValueError(
                 f"endpoint.instance_count is {self.endpoint.instance_count}, expected at least 2 with "
-                "`traffic: CANARY`: a canary is at most half of the machines"
+                f"`traffic: {self.deployment.traffic}`: the first share is at most half of the machines"
             )
+        count = self.endpoint.instance_count
+        if self.scaling is not None and count is not None:
+            low, high = self.scaling.min_instances, self.scaling.max_instances
+            if not low <= count <= high:
+                raise ValueError(f"endpoint.instance_count is {count}, expected {low} to {high}, the bounds of scaling")
         return self
+
+    def _serverless(self) -> None:
+        refused = "SageMaker refuses it for a serverless endpoint"
+        if self.capture.percent:
+            raise ValueError(f"capture.percent is {self.capture.percent}, expected 0: {refused}")
+        if self.deployment.traffic != "ALL_AT_ONCE" or self.deployment.wait_seconds:
+            raise ValueError(
+                f"deployment.traffic is {self.deployment.traffic} with wait_seconds {self.deployment.wait_seconds}, "
+                f"expected ALL_AT_ONCE and 0: {refused}"
+            )
+        if self.scaling is not None:
+            raise ValueError(f"scaling is given, expected none: {refused}")
 
 
 # --- the whole --------------------------------------------------------------------------------------------------------

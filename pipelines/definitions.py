@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from pipelines import images
-from pipelines.config import Configuration
+from pipelines import names as n
+from pipelines.config import Configuration, Workloads
 from pipelines.definition_cache import DefinitionCache
 from pipelines.errors import UsageError, suggestion
 from pipelines.names import LocalPaths
@@ -29,8 +30,13 @@ from pipelines.session import sdk_environment
 PIPELINES: Mapping[tuple[str, str], str] = {
     ("cardholders", "build"): "pipelines.build.cardholders",
     ("forecaster", "build"): "pipelines.build.forecaster",
+    **{
+        (workload, kind): "pipelines.deploy.pipeline"
+        for workload in Workloads.model_fields
+        for kind in n.DEPLOY_KINDS.values()
+    },
 }
-"""(workload, kind): the module whose `definition(configuration, image_uri)` renders the pipeline."""
+"""(workload, kind): the module whose `definition` renders the pipeline."""
 
 
 def check(workload: str, kind: str) -> None:
@@ -44,13 +50,15 @@ def check(workload: str, kind: str) -> None:
 
 
 def render(workload: str, kind: str, configuration: Configuration, root: Path) -> str:
-    """The definition of a pipeline, for the configuration and the image of the working copy at `root`. Calls nothing.
+    """The definition of a pipeline, for the configuration and, of a build, the image of the working copy at `root`.
+    Calls nothing.
 
     Raises UsageError for an unknown pipeline, and as `images.read` does.
     """
     check(workload, kind)
-    image = images.read(root, workload)
-    image_uri = configuration.names.image_uri(workload, image.digest)
+    # A deployment runs whatever image its package has.
+    deploys = kind in n.DEPLOY_KINDS.values()
+    image_uri = "" if deploys else configuration.names.image_uri(workload, images.read(root, workload).digest)
     key = _key(workload, kind, configuration, image_uri)
     cache = DefinitionCache(LocalPaths(root).definitions_cache)
     definition = cache.get(key)
@@ -73,12 +81,14 @@ def request(workload: str, kind: str, configuration: Configuration, root: Path) 
 
 
 def render_for_image(workload: str, kind: str, configuration: Configuration, image_uri: str) -> str:
-    """The definition of a pipeline whose steps run the image of this URI, rendered anew."""
+    """The definition of a pipeline, rendered anew. image_uri: what a build pipeline's steps run."""
     check(workload, kind)
-    module = PIPELINES[workload, kind]
     with sdk_environment(configuration.names.region), _quiet():
-        definition = importlib.import_module(module).definition(configuration, image_uri)
-    return str(definition)
+        render = importlib.import_module(PIPELINES[workload, kind]).definition
+        for stage, deploying in n.DEPLOY_KINDS.items():
+            if kind == deploying:
+                return str(render(configuration, workload, stage))
+        return str(render(configuration, image_uri))
 
 
 @contextmanager

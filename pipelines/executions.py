@@ -23,6 +23,7 @@ __all__ = [
     "document",
     "document_of_step",
     "evaluation_of",
+    "function_lines",
     "job_status",
     "latest",
     "log_tail",
@@ -257,6 +258,25 @@ def log_tail(logs: Any, job: tuple[str, str], lines: int = 20) -> list[str]:
         answer = logs.get_log_events(logGroupName=group, logStreamName=stream, limit=lines, startFromHead=False)
         events += [(event["timestamp"], event["message"].rstrip("\n")) for event in answer["events"]]
     events.sort(key=lambda event: event[0])  # stable: lines of one millisecond keep their order
+    return [message for _, message in events[-lines:]]
+
+
+def function_lines(logs: Any, function: str, lines: int = 200) -> list[str]:
+    """The last lines that a Lambda function wrote, oldest first; none when it has not run."""
+    group = f"/aws/lambda/{function}"
+    try:
+        streams = logs.describe_log_streams(logGroupName=group, orderBy="LastEventTime", descending=True, limit=10)[
+            "logStreams"
+        ]
+    except logs.exceptions.ResourceNotFoundException:
+        return []
+    events: list[tuple[int, str]] = []
+    for stream in streams:
+        answer = logs.get_log_events(
+            logGroupName=group, logStreamName=stream["logStreamName"], limit=lines, startFromHead=False
+        )
+        events += [(event["timestamp"], event["message"].rstrip("\n")) for event in answer["events"]]
+    events.sort(key=lambda event: event[0])
     return [message for _, message in events[-lines:]]
 
 

@@ -1,21 +1,19 @@
-"""The project's feature groups: their features, as CreateFeatureGroup has them, and their making.
+"""The feature group of minutes: its features, for those who write records to it from here.
 
-The programs of the images, and whoever else writes or reads records, agree with this list; a group of other features is
-refused by them.
+The groups themselves are made by the project's stack (template/project.yml), which has the same list; a test holds the
+two together.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from pipelines import names as n
-from pipelines.errors import ServiceError
 from pipelines.names import Names
 
-__all__ = ["FEATURE_GROUPS", "HOLDERS", "MINUTES", "FeatureGroup", "ensure"]
+__all__ = ["MINUTES", "FeatureGroup"]
 
 FeatureType = Literal["Integral", "Fractional", "String"]
 
@@ -48,72 +46,3 @@ MINUTES = FeatureGroup(
     },
 )
 """Per-minute aggregates of the blockchain's transactions."""
-
-HOLDERS = FeatureGroup(
-    *n.HOLDERS,
-    record_identifier="holder",
-    event_time="event_time",
-    features={
-        "holder": "String",  # a salted hash of the name
-        "event_time": "String",  # the end of the data that the features were made of
-        # What a request has too, over the behaviour window.
-        "usage_freq": "Integral",
-        "amount_spend": "Fractional",
-        "uniq_merchant": "Integral",
-        # The stored features that sharpen a prediction: meaning and bounds are in seed_code/cardholders/features.py.
-        "recency_days": "Integral",
-        "days_since_first": "Integral",
-        "gap_mean": "Fractional",
-        "gap_std": "Fractional",
-        "gap_median": "Fractional",
-        "gap_last": "Fractional",
-        "overdue": "Fractional",
-        "gap_end_share_7d": "Fractional",
-        "purchases_7d": "Integral",
-        "purchases_30d": "Integral",
-        "purchases_90d": "Integral",
-        "spend_7d": "Fractional",
-        "spend_30d": "Fractional",
-        "spend_90d": "Fractional",
-        "merchants_90d": "Integral",
-        "active_days_30d": "Integral",
-        "active_day_share": "Fractional",
-        "refunds_90d": "Integral",
-        "mean_amount": "Fractional",
-        "weekday": "Integral",
-        "month_of_year": "Integral",
-        "days_to_month_end": "Integral",
-        **{f"weekday_share_ahead_{day}": "Fractional" for day in range(1, 8)},
-    },
-)
-"""The latest features of every cardholder."""
-
-FEATURE_GROUPS = (MINUTES, HOLDERS)
-
-
-def ensure(sagemaker: Any, names: Names, group: FeatureGroup, pause: Callable[[float], None] = time.sleep) -> list[str]:
-    """Make a feature group with online and offline store when it is missing; gives what was made.
-
-    Raises ServiceError when SageMaker fails to make it.
-    """
-    name = group.name(names)
-    try:
-        sagemaker.describe_feature_group(FeatureGroupName=name)
-        return []
-    except sagemaker.exceptions.ResourceNotFound:
-        pass
-    sagemaker.create_feature_group(
-        FeatureGroupName=name,
-        RecordIdentifierFeatureName=group.record_identifier,
-        EventTimeFeatureName=group.event_time,
-        FeatureDefinitions=[{"FeatureName": key, "FeatureType": value} for key, value in group.features.items()],
-        OnlineStoreConfig={"EnableOnlineStore": True},
-        OfflineStoreConfig={"S3StorageConfig": {"S3Uri": names.feature_store_uri}, "DisableGlueTableCreation": False},
-        RoleArn=names.role_arn,
-    )
-    while (described := sagemaker.describe_feature_group(FeatureGroupName=name))["FeatureGroupStatus"] == "Creating":
-        pause(0.1)
-    if described["FeatureGroupStatus"] != "Created":
-        reason = described.get("FailureReason", "SageMaker gives no reason")
-        raise ServiceError(f"the feature group `{name}` is {described['FeatureGroupStatus']}: {reason}")
-    return [f"feature group {name}"]

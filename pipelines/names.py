@@ -29,8 +29,16 @@ REGION_PATTERN = r"^[a-z]{2,4}(-[a-z]+)+-[0-9]$"
 # The environment variable that names a file of overrides (pipelines/config.py).
 OVERRIDES_VARIABLE = "MLOPS_OVERRIDES"
 
-KINDS = ("build", "deploy", "monitor")
 STAGES = ("staging", "prod")
+# A stage has a deploy pipeline of its own: its settings are that pipeline's defaults, and the two never wait for each
+# other.
+DEPLOY_KINDS = {stage: f"deploy-{stage}" for stage in STAGES}
+KINDS = ("build", *DEPLOY_KINDS.values(), "monitor")
+# The only variant of an endpoint. SageMaker wants the same name before and after an update.
+VARIANT = "AllTraffic"
+
+# The Lambda functions of the project's stack.
+FUNCTIONS = ("approvals", "deploy-steps", "waiting", "failures")
 
 # The condition of the build pipelines that keeps a model from being registered twice.
 ALREADY_REGISTERED = "AlreadyRegistered"
@@ -54,6 +62,9 @@ EXECUTION_INPUTS = (
     REGISTERED_MODEL_URI,
     MLFLOW_TRACKING_URI,
 )
+# What a deployment is about; the stage's settings are parameters beside these.
+MODEL_PACKAGE_ARN = "ModelPackageArn"
+STAGE = "Stage"
 # Where MLflow's clients look for their server.
 MLFLOW_TRACKING_URI_VARIABLE = "MLFLOW_TRACKING_URI"
 
@@ -65,6 +76,10 @@ NO_MODEL = "none"
 NO_SNAPSHOT = "none"
 # Where a model package's customer metadata names the MLflow run that its model comes from.
 RUN_ID_KEY = "mlflow_run_id"
+# Where it names the requests, with the model's answers, that a live endpoint is tested by.
+GOLDEN_REQUESTS_KEY = "golden_requests_uri"
+# Where it names the report of the tests that it passed in staging: without it, no package reaches production.
+STAGING_REPORT_KEY = "staging_test_report_uri"
 
 
 def partition(region: str) -> str:
@@ -112,6 +127,35 @@ class Names:
     def role_arn(self) -> str:
         return f"arn:{partition(self.region)}:iam::{self.account_id}:role/{self.role_name}"
 
+    @property
+    def stack(self) -> str:
+        """The CloudFormation stack of template/project.yml."""
+        return self.project
+
+    @property
+    def code_bucket(self) -> str:
+        """Where the code of the Lambda functions lies before the stack exists that has the project's own bucket."""
+        return f"{self.project}-code-{self.account_id}-{self.region}"
+
+    def function(self, function: str) -> str:
+        """A Lambda function of the project, e.g. `fraud-approvals`."""
+        return f"{self.project}-{function}"
+
+    def function_arn(self, function: str) -> str:
+        return f"arn:{partition(self.region)}:lambda:{self.region}:{self.account_id}:function:{self.function(function)}"
+
+    def queue(self, queue: str) -> str:
+        return f"{self.project}-{queue}"
+
+    def queue_url(self, queue: str) -> str:
+        suffix = "amazonaws.com.cn" if partition(self.region) == "aws-cn" else "amazonaws.com"
+        return f"https://sqs.{self.region}.{suffix}/{self.account_id}/{self.queue(queue)}"
+
+    @property
+    def deployments_table(self) -> str:
+        """The DynamoDB table that holds what is being deployed, and which decisions were acted on."""
+        return f"{self.project}-deployments"
+
     # --- Parameter Store ------------------------------------------------------------------------------------------
 
     def ssm_path(self, workload: str) -> str:
@@ -120,6 +164,14 @@ class Names:
 
     def ssm_parameter(self, workload: str, name: str) -> str:
         return self.ssm_path(workload) + name
+
+    def serving_parameter(self, workload: str, stage: str) -> str:
+        """The parameter that says, as JSON, what a stage serves: package, since when, by which execution."""
+        return f"{self.ssm_path(workload)}{_stage(stage)}/serving"
+
+    def monitoring_threshold(self, workload: str) -> str:
+        """The parameter of the loss above which the model in production is taken for degraded."""
+        return f"{self.ssm_path(workload)}monitoring/threshold"
 
     # --- SageMaker ------------------------------------------------------------------------------------------------
 
@@ -145,9 +197,12 @@ class Names:
         return f"{self.project}-{_workload(workload)}-{features}"
 
     def endpoint(self, workload: str, stage: str) -> str:
-        if stage not in STAGES:
-            raise ValueError(f"stage {stage!r}: expected one of {', '.join(STAGES)}")
-        return f"{self.project}-{_workload(workload)}-{stage}"
+        return f"{self.project}-{_workload(workload)}-{_stage(stage)}"
+
+    def rollback_alarms(self, workload: str, stage: str) -> tuple[str, str]:
+        """The alarms that roll an update of an endpoint back: its errors, and its latency."""
+        endpoint = self.endpoint(workload, stage)
+        return f"{endpoint}-errors", f"{endpoint}-latency"
 
     def _sagemaker_arn(self, resource: str) -> str:
         return f"arn:{partition(self.region)}:sagemaker:{self.region}:{self.account_id}:{resource}"
@@ -203,6 +258,10 @@ class Names:
             raise ValueError(f"pipeline kind {kind!r}: expected one of {', '.join(KINDS)}")
         return f"s3://{self.bucket}/{_workload(workload)}/{kind}"
 
+    def capture_uri(self, workload: str) -> str:
+        """Where endpoints capture requests and answers; SageMaker adds `/{endpoint}/{variant}/{year}/…`."""
+        return f"s3://{self.bucket}/{_workload(workload)}/capture"
+
     @property
     def feature_store_uri(self) -> str:
         """Where the feature groups' offline stores lie; SageMaker adds account, region and table."""
@@ -229,6 +288,10 @@ class LocalPaths:
         return self.root / "configs"
 
     @property
+    def template(self) -> Path:
+        return self.root / "template" / "project.yml"
+
+    @property
     def local_overrides(self) -> Path:
         """What a laptop overrides; `mlops up` names it in MLOPS_OVERRIDES."""
         return self.configs / "local.yml"
@@ -253,6 +316,12 @@ class LocalPaths:
     @property
     def definitions_cache(self) -> Path:
         return self.state / "cache" / "definitions"
+
+
+def _stage(stage: str) -> str:
+    if stage not in STAGES:
+        raise ValueError(f"stage {stage!r}: expected one of {', '.join(STAGES)}")
+    return stage
 
 
 def _workload(workload: str) -> str:

@@ -1,42 +1,71 @@
-"""What an account must have before a pipeline can run, made by boto3: bucket, role, package groups, feature groups,
-runtime values.
+"""Making ready an account: the project's stack, the runtime values that are missing, and the images.
 
-On this machine only, by `mlops up` and `mlops demo`; on AWS the project's stack makes them, with rights that are
-narrower than these. Everything is made when it is missing, and left alone when it is there.
+The same on AWS and on this machine.
 """
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from pathlib import Path
 
 import boto3
 
-from pipelines import definitions, feature_groups, parameters
+from pipelines import images, infrastructure, parameters
 from pipelines.config import Configuration
-from pipelines.names import Names
+from pipelines.names import MINUTES, LocalPaths, Names
 from pipelines.session import client
 
-__all__ = ["provision", "stand_in_for_deepar"]
+__all__ = ["provision", "register_images"]
 
 DEEPAR_REPOSITORY, DEEPAR_TAG = "forecasting-deepar", "1"
+FORECASTER, _ = MINUTES
 
 
-def provision(session: boto3.Session, configuration: Configuration) -> list[str]:
-    """Make what is missing; gives what was made, as people call it."""
-    names = configuration.names
-    made = [
-        *_bucket(client(session, "s3"), names),
-        *_role(client(session, "iam"), names),
-        *_package_groups(client(session, "sagemaker"), names),
-        *_feature_groups(client(session, "sagemaker"), names),
-    ]
+def provision(
+    session: boto3.Session,
+    configuration: Configuration,
+    root: Path,
+    *,
+    tracking_uri: str,
+    poll_seconds: float = 1.0,
+    tell: Callable[[str], None] = lambda _: None,
+) -> list[str]:
+    """Deploy the stack and create the runtime values that are missing; gives what was made, as people call it.
+
+    root: the working copy. tracking_uri: MLflow's. poll_seconds: how often CloudFormation is asked how far it is. tell:
+    called with what is under way. Raises ServiceError when the stack fails.
+    """
+    changes = infrastructure.deploy(
+        session,
+        configuration.names,
+        root,
+        LocalPaths(root).template,
+        tracking_uri=tracking_uri,
+        poll_seconds=poll_seconds,
+        tell=tell,
+    )
     created = parameters.ensure(session, configuration)
+    made = [f"the stack {configuration.names.stack}: {_counted(changes)}"] if changes else []
     return [*made, f"{len(created)} runtime values in Parameter Store"] if created else made
 
 
-def stand_in_for_deepar(session: boto3.Session, names: Names, image_uri: str) -> None:
+def register_images(session: boto3.Session, names: Names, root: Path) -> list[images.Registered]:
+    """Register the image of each workload, and the forecaster's also where SageMaker's DeepAR is looked for."""
+    registered = images.register_all(session, names, root)
+    for image in registered:
+        if image.workload == FORECASTER:
+            _stand_in_for_deepar(session, image.uri)
+    return registered
+
+
+def _counted(changes: list[str]) -> str:
+    """`48 created, 2 updated`."""
+    verbs = [change.partition(" ")[0] for change in changes]
+    return ", ".join(f"{verbs.count(verb)} {verb}" for verb in dict.fromkeys(verbs))
+
+
+def _stand_in_for_deepar(session: boto3.Session, image_uri: str) -> None:
     """Put an image where SageMaker's DeepAR is looked for: under its repository's name.
 
     image_uri: the forecaster's own, registered before; it keeps DeepAR's contract. AWS has the true one, in an account
@@ -55,50 +84,3 @@ def stand_in_for_deepar(session: boto3.Session, names: Names, image_uri: str) ->
             imageManifestMediaType=image["imageManifestMediaType"],
             imageTag=DEEPAR_TAG,
         )
-
-
-def _bucket(s3: Any, names: Names) -> list[str]:
-    try:
-        s3.head_bucket(Bucket=names.bucket)
-        return []
-    except s3.exceptions.ClientError as error:
-        if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
-            raise
-    # us-east-1 is S3's default and refuses to be named.
-    place = {} if names.region == "us-east-1" else {"LocationConstraint": names.region}
-    s3.create_bucket(Bucket=names.bucket, **({"CreateBucketConfiguration": place} if place else {}))
-    return [f"bucket {names.bucket}"]
-
-
-def _role(iam: Any, names: Names) -> list[str]:
-    trust = {
-        "Version": "2012-10-17",
-        "Statement": [
-            {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}
-        ],
-    }
-    try:
-        iam.get_role(RoleName=names.role_name)
-        return []
-    except iam.exceptions.NoSuchEntityException:
-        iam.create_role(RoleName=names.role_name, AssumeRolePolicyDocument=json.dumps(trust))
-        return [f"role {names.role_name}"]
-
-
-def _package_groups(sagemaker: Any, names: Names) -> list[str]:
-    made = []
-    for workload in sorted({workload for workload, _ in definitions.PIPELINES}):
-        group = names.package_group(workload)
-        try:
-            sagemaker.describe_model_package_group(ModelPackageGroupName=group)
-        except sagemaker.exceptions.ClientError as error:
-            # AWS says ValidationException where others say ResourceNotFound.
-            if "does not exist" not in str(error) and "ResourceNotFound" not in str(error):
-                raise
-            sagemaker.create_model_package_group(ModelPackageGroupName=group)
-            made.append(f"model package group {group}")
-    return made
-
-
-def _feature_groups(sagemaker: Any, names: Names) -> list[str]:
-    return [made for group in feature_groups.FEATURE_GROUPS for made in feature_groups.ensure(sagemaker, names, group)]

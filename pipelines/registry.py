@@ -13,8 +13,19 @@ from datetime import datetime
 from typing import Any, Final, Literal
 
 from pipelines.errors import ProjectError, UsageError
+from pipelines.names import STAGING_REPORT_KEY
 
-__all__ = ["Decision", "Package", "RegistryError", "champion", "decide", "find", "packages"]
+__all__ = [
+    "Decision",
+    "Package",
+    "RegistryError",
+    "approve_for_prod",
+    "champion",
+    "check_for_prod",
+    "decide",
+    "find",
+    "packages",
+]
 
 APPROVED: Final = "Approved"
 REJECTED: Final = "Rejected"
@@ -41,6 +52,8 @@ class Package:
     why: str | None
     metadata: Mapping[str, str]
     model_uri: str | None
+    approved_for_prod: bool = False
+    """Whether a person has let it go to production."""
 
     def figure(self, name: str) -> float | None:
         """A metric of the evaluation, from the metadata; None when it has none that is a number."""
@@ -48,6 +61,11 @@ class Package:
             return float(self.metadata[name])
         except (KeyError, ValueError):
             return None
+
+    @property
+    def staging_report(self) -> str | None:
+        """Where the report of the tests lies that it passed in staging."""
+        return self.metadata.get(STAGING_REPORT_KEY)
 
     @property
     def decided_by(self) -> str | None:
@@ -70,8 +88,13 @@ def packages(sagemaker: Any, group: str) -> list[Package]:
     return sorted(found, key=lambda package: package.version, reverse=True)
 
 
-def champion(known: list[Package]) -> Package | None:
-    """What production is measured against: the newest approved package."""
+def champion(known: list[Package], served: str | None) -> Package | None:
+    """What new models are measured against: the package that production serves (`served`, its ARN), before the first
+    deployment the newest approved one.
+    """
+    for package in known:
+        if package.arn == served:
+            return package
     return next((package for package in known if package.approval == APPROVED), None)
 
 
@@ -94,13 +117,7 @@ def decide(sagemaker: Any, package: Package, decision: Decision, *, who: str, wh
     who: a person or a machine, at most 256 characters. why: at most 1,024 characters, not empty. now: aware.
     Raises UsageError for texts that cannot be kept, RegistryError for a package that is not complete.
     """
-    who, why = who.strip(), why.strip()
-    if not why:
-        raise UsageError('a decision needs its reason; expected --why "…"')
-    if len(why) > WHY_LENGTH:
-        raise UsageError(f"--why has {len(why)} characters, expected at most {WHY_LENGTH}")
-    if not who or len(who) > WHO_LENGTH:
-        raise UsageError(f"--who has {len(who)} characters, expected 1 to {WHO_LENGTH}")
+    who, why = signature(who, why)
     if package.status != "Completed":
         raise RegistryError(
             f"version {package.version} is `{package.status}`, expected `Completed`: only a package that was "
@@ -117,10 +134,60 @@ def decide(sagemaker: Any, package: Package, decision: Decision, *, who: str, wh
     }
     # Of two opposite decisions the last one holds; the other's signature must not stay beside it.
     stale = [key for key in (f"{other}_by", f"{other}_at") if key in package.metadata]
+    if decision == REJECTED and package.approved_for_prod:
+        request["ModelLifeCycle"] = {"Stage": "prod", "StageStatus": REJECTED, "StageDescription": why}
+        stale += [key for key in ("prod_approved_by", "prod_approved_at") if key in package.metadata]
     if stale:
         request["CustomerMetadataPropertiesToRemove"] = stale
     sagemaker.update_model_package(**request)
     return True
+
+
+def approve_for_prod(sagemaker: Any, package: Package, *, who: str, why: str, now: datetime) -> bool:
+    """Let a package that was tested in staging go to production; False when it was so already.
+
+    The decision is kept as the package's life cycle, whose event the deployment starts from. The arguments are those of
+    `decide`. Raises UsageError for texts that cannot be kept, RegistryError for a package that is not that far.
+    """
+    who, why = signature(who, why)
+    check_for_prod(package)
+    if package.approved_for_prod:
+        return False
+    sagemaker.update_model_package(
+        ModelPackageArn=package.arn,
+        ModelLifeCycle={"Stage": "prod", "StageStatus": APPROVED, "StageDescription": why},
+        CustomerMetadataProperties={
+            "prod_approved_by": who,
+            "prod_approved_at": now.isoformat(timespec="seconds"),
+        },
+    )
+    return True
+
+
+def check_for_prod(package: Package) -> None:
+    """Raises RegistryError for a package that is not far enough to go to production."""
+    if package.approval != APPROVED:
+        raise RegistryError(
+            f"version {package.version} is `{package.approval}`, expected `Approved`: it goes to staging before prod; "
+            f'`mlops approve {package.version} --why "…"` approves it'
+        )
+    if package.staging_report is None:
+        raise RegistryError(
+            f"version {package.version} was not tested in staging, which comes before prod; `mlops status` shows how "
+            f"far it is, `mlops deploy {package.version} --stage staging` deploys it again"
+        )
+
+
+def signature(who: str, why: str) -> tuple[str, str]:
+    """A signature without its outer spaces. Raises UsageError when it cannot be kept."""
+    who, why = who.strip(), why.strip()
+    if not why:
+        raise UsageError('a decision needs its reason; expected --why "…"')
+    if len(why) > WHY_LENGTH:
+        raise UsageError(f"--why has {len(why)} characters, expected at most {WHY_LENGTH}")
+    if not who or len(who) > WHO_LENGTH:
+        raise UsageError(f"--who has {len(who)} characters, expected 1 to {WHO_LENGTH}")
+    return who, why
 
 
 def _arns(sagemaker: Any, group: str) -> Iterator[str]:
@@ -141,6 +208,7 @@ def _arns(sagemaker: Any, group: str) -> Iterator[str]:
 
 def _package(described: Mapping[str, Any]) -> Package:
     containers = described.get("InferenceSpecification", {}).get("Containers", [])
+    cycle = described.get("ModelLifeCycle", {})
     return Package(
         arn=described["ModelPackageArn"],
         version=int(described.get("ModelPackageVersion", 0)),
@@ -150,6 +218,7 @@ def _package(described: Mapping[str, Any]) -> Package:
         why=described.get("ApprovalDescription"),
         metadata=described.get("CustomerMetadataProperties", {}),
         model_uri=containers[0].get("ModelDataUrl") if containers else None,
+        approved_for_prod=(cycle.get("Stage"), cycle.get("StageStatus")) == ("prod", APPROVED),
     )
 
 

@@ -66,7 +66,7 @@ def start(
         n.MLFLOW_TRACKING_URI: mlflow_tracking_uri,
     }
     if n.CHAMPION_MODEL_URI in declared and n.CHAMPION_MODEL_URI not in given:
-        inputs[n.CHAMPION_MODEL_URI] = champion_model_uri(sagemaker, names, workload)
+        inputs[n.CHAMPION_MODEL_URI] = champion_model_uri(sagemaker, session.client("ssm"), names, workload)
     if n.REGISTERED_RUN_ID in declared and n.REGISTERED_RUN_ID not in given:
         inputs[n.REGISTERED_RUN_ID] = registered_run_id(sagemaker, names, workload)
     if n.REGISTERED_MODEL_URI in declared and n.REGISTERED_MODEL_URI not in given:
@@ -93,11 +93,13 @@ def start(
     return str(sagemaker.start_pipeline_execution(**request)["PipelineExecutionArn"])
 
 
-def champion_model_uri(sagemaker: Any, names: n.Names, workload: str) -> str:
-    """Where the model of the latest approved package lies (`s3://…/model.tar.gz`), or `none` when none was ever
-    approved.
+def champion_model_uri(sagemaker: Any, ssm: Any, names: n.Names, workload: str) -> str:
+    """Where the model lies that new ones are measured against (`s3://…/model.tar.gz`): the one that production serves,
+    before the first deployment that of the latest approved package; `none` when none was ever approved.
     """
-    package = _newest_package(sagemaker, names.package_group(workload), ModelApprovalStatus="Approved")
+    package = _served_package(sagemaker, ssm, names, workload)
+    if package is None:
+        package = _newest_package(sagemaker, names.package_group(workload), ModelApprovalStatus="Approved")
     return n.NO_CHAMPION if package is None else _model_uri(package)
 
 
@@ -111,6 +113,23 @@ def registered_model_uri(sagemaker: Any, names: n.Names, workload: str) -> str:
     """Where the model of the newest package lies, whatever was decided about it, or `none` when there is none."""
     package = _newest_package(sagemaker, names.package_group(workload))
     return n.NO_MODEL if package is None else _model_uri(package)
+
+
+def _served_package(sagemaker: Any, ssm: Any, names: n.Names, workload: str) -> dict[str, Any] | None:
+    """The model package that production serves; None when it serves none, or one that was deleted."""
+    try:
+        value = ssm.get_parameter(Name=names.serving_parameter(workload, "prod"))["Parameter"]["Value"]
+    except ssm.exceptions.ParameterNotFound:
+        return None
+    try:
+        described: dict[str, Any] = sagemaker.describe_model_package(
+            ModelPackageName=json.loads(value)["model_package_arn"]
+        )
+    except ClientError as error:
+        if "does not exist" in error.response.get("Error", {}).get("Message", ""):
+            return None
+        raise
+    return described
 
 
 def _model_uri(package: Mapping[str, Any]) -> str:

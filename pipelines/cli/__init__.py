@@ -25,7 +25,7 @@ from pipelines.errors import ProjectError, suggestion
 VERBS: dict[str, tuple[str, str]] = {
     "up": ("up", "Start localcloud and MLflow on this machine."),
     "down": ("down", "Stop what `mlops up` started."),
-    "demo": ("demo", "Run a build pipeline on this machine, from data to model."),
+    "demo": ("demo", "Run everything once on this machine, from data to production."),
     "definition": ("definition", "Print a pipeline's definition as JSON; calls nothing."),
     "diff": ("diff", "Show what changed since the account's definitions."),
     "images": ("images", "Register the image of each folder with a Dockerfile."),
@@ -37,8 +37,12 @@ VERBS: dict[str, tuple[str, str]] = {
     "logs": ("logs", "Print what the job of a step wrote."),
     "status": ("status", "Show the pipelines and their last executions."),
     "models": ("models", "List the model packages with metrics and approval."),
-    "approve": ("approve", "Approve a model package."),
-    "reject": ("reject", "Reject a model package."),
+    "approve": ("approve", "Approve a model package, for staging or for production."),
+    "reject": ("reject", "Reject a model package; a stage that serves it goes back."),
+    "deploy": ("deploy", "Deploy an approved model package to a stage."),
+    "rollback": ("rollback", "Bring a stage back to the version before."),
+    "endpoints": ("endpoints", "Show what the stages serve, and how it does."),
+    "invoke": ("invoke", "Ask a stage's endpoint."),
     "report": ("report", "Write an execution's report as one HTML page."),
 }
 """verb: (module of `pipelines.cli`, its line in the help)"""

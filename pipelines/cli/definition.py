@@ -14,7 +14,7 @@ from pipelines.errors import ProjectError
 
 def command(
     workload: Annotated[str, typer.Argument(help="e.g. `cardholders`")],
-    pipeline: Annotated[str, typer.Argument(help="`build`, `deploy` or `monitor`")],
+    pipeline: Annotated[str, typer.Argument(help="`build`, `deploy-staging` or `deploy-prod`")],
 ) -> None:
     """Print a pipeline's definition as JSON, as CreatePipeline receives it. The same bytes every time; calls none."""
     definitions.check(workload, pipeline)

@@ -1,4 +1,4 @@
-"""`mlops demo`: from nothing to two model packages that wait for approval, on this machine, in a minute and a half."""
+"""`mlops demo`: from nothing to two models in production on this machine, and a bad one that comes back, in minutes."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from rich.console import Console
 from rich.text import Text
 
 from pipelines import executions, git, ingest, provision, registry, stack, starter
-from pipelines.cli import environment, show
+from pipelines.cli import demo_stages, environment, show
 from pipelines.cli.context import Context
 from pipelines.cli.report import write as write_report
 from pipelines.cli.results import evaluation_line, evaluation_table
 from pipelines.cli.run import bring, moment_of, tracking_uri, uploaded, watched
-from pipelines.cli.up import overrides_path, register_images, tell
+from pipelines.cli.up import overrides_path, tell
 from pipelines.config import find_root, load
 from pipelines.errors import ProjectError, UsageError
 from pipelines.executions import Execution
@@ -59,7 +59,7 @@ def command(
     ] = DEFAULT_PORT,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the servers running.")] = False,
 ) -> int:
-    """Run both build pipelines from data to model packages, on servers of their own.
+    """Run both workloads from data to models in production, on servers of their own; and a bad canary comes back.
 
     They are stopped at the end; their state stays. Two demos run beside each other on ports that differ by two or more.
     """
@@ -98,9 +98,11 @@ def command(
                 servers.wait(servers.localcloud)
             environment.use(variables)
             context = Context(paths.root)
-            with out.status("making bucket, role, feature groups, parameters and images", spinner="dots"):
-                provision.provision(context.session, context.configuration)
-                register_images(context)
+            with out.status("deploying the stack, creating parameters and images", spinner="dots"):
+                provision.provision(
+                    context.session, context.configuration, context.root, tracking_uri=tracking_uri(), poll_seconds=0.1
+                )
+                provision.register_images(context.session, context.names, context.root)
             helpers.finish(out, "making card transactions", "making minutes")
             data_uri = uploaded(out, context, CARDHOLDERS, data)
             helpers.finish(out, "rendering the definitions")
@@ -114,12 +116,16 @@ def command(
                 with out.status("writing minutes to the feature store", spinner="dots"):
                     mlflow.result(), ingested.result()
             second = _build(out, context, FORECASTER, moment, None)
+            good = first.status == second.status == "Succeeded"
+            if good:
+                deployed = [demo_stages.deploy(out, context, workload) for workload in (CARDHOLDERS, FORECASTER)]
+                good = all(deployed) and demo_stages.show_roll_back(out, context)
+            _report(out, context, {CARDHOLDERS: first, FORECASTER: second})
             if keep:
                 environment.keep(paths, variables)
             else:
                 with out.status("stopping the servers", spinner="dots"):
                     servers.stop()
-    good = first.status == second.status == "Succeeded"
     _next(out, servers, keep, good, time.monotonic() - began)
     return 0 if good else 1
 
@@ -141,8 +147,6 @@ def _build(out: Console, context: Context, workload: str, moment: datetime, data
     )
     execution = watched(out, context, arn, workload, KIND)
     _results(out, context, execution, workload)
-    report = write_report(context, execution, workload, KIND)
-    out.print(f"Report         {show.short(report)}", soft_wrap=True)
     return execution
 
 
@@ -251,6 +255,14 @@ class _Helpers:
                 process.stderr.close()
 
 
+def _report(out: Console, context: Context, builds: dict[str, Execution]) -> None:
+    """Write the report of each build; what its model has come to by now is in it."""
+    out.print()
+    for workload, execution in builds.items():
+        report = write_report(context, execution, workload, KIND)
+        out.print(f"Report         {show.short(report)}", soft_wrap=True)
+
+
 # --- what it tells ----------------------------------------------------------------------------------------------------
 
 
@@ -286,9 +298,9 @@ def _next(out: Console, servers: Stack, keep: bool, good: bool, seconds: float) 
     if not keep:
         steps.append((f"mlops up --state {state}", "bring the servers back"))
     if good:
-        steps.append(("mlops models forecaster", "the packages with their metrics"))
-        approve = 'mlops approve latest --workload forecaster --why "…"'
-        steps.append((approve, "let it become the champion"))
+        steps.append(("mlops endpoints", "what the stages serve, and how it does"))
+        steps.append(("mlops invoke cardholders", "ask production"))
+        steps.append(('mlops rollback --workload cardholders --stage staging --why "…"', "go back by hand"))
     steps.append(("mlops run cardholders build", "run again: what has not changed comes from the cache"))
     width = max(len(what) for what, _ in steps) + 2
     for what, why in steps:

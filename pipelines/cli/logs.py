@@ -12,6 +12,7 @@ from pipelines.cli import select
 from pipelines.cli.context import Context
 from pipelines.cli.options import ExecutionOption, PipelineOption, WorkloadOption
 from pipelines.errors import UsageError
+from pipelines.names import FUNCTIONS
 from pipelines.session import client
 
 _FINISHED = {"Completed", "Failed", "Stopped"}
@@ -19,15 +20,26 @@ _FINISHED = {"Completed", "Failed", "Stopped"}
 
 def command(
     name: Annotated[
-        str, typer.Argument(metavar="STEP|JOB", help="A step of the last execution, or a job by its name.")
+        str,
+        typer.Argument(
+            metavar="STEP|JOB|FUNCTION",
+            help=f"A step of the last execution, a job by its name, or a function: {', '.join(FUNCTIONS)}.",
+        ),
     ],
     workload: WorkloadOption = None,
     pipeline: PipelineOption = None,
     execution: ExecutionOption = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job ends.")] = False,
 ) -> None:
-    """Print what the job of a step wrote."""
+    """Print what the job of a step wrote, or a Lambda function of the project."""
     context = Context.here()
+    if name in FUNCTIONS:
+        lines = executions.function_lines(client(context.session, "logs"), context.names.function(name))
+        for line in lines:
+            typer.echo(line)
+        if not lines:
+            typer.echo(f"the function `{context.names.function(name)}` has written nothing yet", err=True)
+        return
     sagemaker = client(context.session, "sagemaker")
     job = _job(context, sagemaker, name, workload, pipeline, execution)
     follower = executions.LogFollower(client(context.session, "logs"), job)

@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from pipelines import definitions, registry
+from pipelines import definitions, registry, stages
 from pipelines.cli import select, show
 from pipelines.cli.context import Context
 from pipelines.cli.options import WorkloadArgument
@@ -30,14 +30,16 @@ def command(
 ) -> None:
     """List the model packages, newest first: metrics beside the champion's, approval, MLflow's versions.
 
-    Those of every workload when none is named. The champion (★) is a workload's newest approved package.
+    Those of every workload when none is named. The champion (★) is what production serves, before the first deployment
+    the newest approved package.
     """
     context = Context.here()
     sagemaker = client(context.session, "sagemaker")
     chosen = [select.workload_of(workload)] if workload else sorted({each for each, _ in definitions.PIPELINES})
     known = {each: registry.packages(sagemaker, context.names.package_group(each)) for each in chosen}
+    champions = {each: registry.champion(known[each], _served(context, each)) for each in chosen}
     if as_json:
-        listed = [_document(package, each, packages) for each, packages in known.items() for package in packages]
+        listed = [_document(package, each, champions[each]) for each, packages in known.items() for package in packages]
         typer.echo(json.dumps(listed, indent=2))
         return
     out = show.console()
@@ -51,13 +53,18 @@ def command(
             continue
         if len(chosen) > 1:
             out.print(Text(each, "bold"))
-        out.print(_table(packages, measures.of(each), wide=out.width >= _WIDE))
+        out.print(_table(packages, champions[each], measures.of(each), wide=out.width >= _WIDE))
         if len(chosen) > 1:
             out.print()
 
 
-def _table(known: list[Package], told: Measures, *, wide: bool) -> Table:
-    champion = registry.champion(known)
+def _served(context: Context, workload: str) -> str | None:
+    """The ARN of the package that production serves."""
+    now = stages.serving(client(context.session, "ssm"), context.names, workload, "prod")
+    return None if now is None else now.model_package_arn
+
+
+def _table(known: list[Package], champion: Package | None, told: Measures, *, wide: bool) -> Table:
     shown = told.named(*(told.package if wide else told.package_narrow))
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bright_black")
     table.add_column("version", no_wrap=True)
@@ -102,8 +109,8 @@ def _cell(package: Package, champion: Package | None, measure: Measure, told: Me
     return text
 
 
-def _document(package: Package, workload: str, known: list[Package]) -> dict[str, Any]:
-    champion, told = registry.champion(known), measures.of(workload)
+def _document(package: Package, workload: str, champion: Package | None) -> dict[str, Any]:
+    told = measures.of(workload)
     keys = [*(measure.key for measure in (*told.metrics, *told.only_of_package)), *(told.interval or ())]
     return {
         "arn": package.arn,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pipelines import registry
 from pipelines.cli import decision
 from pipelines.cli.options import DecisionJsonOption, PackagesOption, VersionArgument, WhoOption, WhyOption
 
@@ -14,8 +13,8 @@ def command(
     workload: PackagesOption = None,
     as_json: DecisionJsonOption = False,
 ) -> None:
-    """Reject a model package: it is not deployed, and is no champion.
+    """Reject a model package: it is not deployed; a stage that serves it goes back to the newest other approved one.
 
     Who and why are kept with the package. A decision that stands already changes nothing.
     """
-    decision.take(registry.REJECTED, version, workload, why, who, as_json)
+    decision.reject(version, workload, why, who, as_json)

@@ -53,6 +53,8 @@ def write(context: Context, execution: Execution, workload: str, kind: str, out:
         client(context.session, "sagemaker"),
         client(context.session, "s3"),
         client(context.session, "logs"),
+        client(context.session, "ssm"),
+        client(context.session, "cloudwatch"),
         execution,
         names=context.names,
         workload=workload,

@@ -55,6 +55,9 @@ def command(
     leaves it running.
     """
     workload, kind = select.pipeline(workload, pipeline)
+    if kind in n.DEPLOY_KINDS.values():
+        stage = kind.removeprefix("deploy-")
+        raise UsageError(f"`{kind}` deploys a model package; `mlops deploy VERSION --stage {stage}` starts it")
     context = Context.here()
     out = show.console(stderr=as_json)
     moment = moment_of(evaluation_time, datetime.now(UTC), workload)

@@ -8,8 +8,9 @@ from pipelines import definitions, executions, registry
 from pipelines.cli.context import Context
 from pipelines.errors import UsageError, suggestion
 from pipelines.executions import LOG_GROUPS, Execution, StepRun
+from pipelines.names import STAGES
 
-__all__ = ["execution", "job_of", "pipeline", "step_of", "workload_of", "workload_with_packages"]
+__all__ = ["execution", "job_of", "pipeline", "stage_of", "step_of", "workload_of", "workload_with_packages"]
 
 
 def pipeline(workload: str | None, kind: str | None) -> tuple[str, str]:
@@ -36,6 +37,15 @@ def workload_of(workload: str | None) -> str:
             f"{suggestion(workload, known) or '; expected one of ' + ', '.join(known)}"
         )
     return workload
+
+
+def stage_of(stage: str) -> str:
+    """The stage of a name. Raises UsageError when there is none."""
+    if stage not in STAGES:
+        raise UsageError(
+            f"there is no stage `{stage}`{suggestion(stage, STAGES) or '; expected one of ' + ', '.join(STAGES)}"
+        )
+    return stage
 
 
 def workload_with_packages(context: Context, sagemaker: Any, workload: str | None) -> str:

@@ -22,6 +22,7 @@ from pipelines.executions import Execution, StepRun
 from pipelines.names import MINUTES
 from pipelines.report.flow import state_class, state_word
 from pipelines.report.format import duration
+from pipelines.report.outcomes import understood
 
 __all__ = ["console", "describe_failures", "execution_document", "follow", "mark", "short", "steps_table"]
 
@@ -85,12 +86,12 @@ def follow(out: Console, sagemaker: Any, readings: Iterable[Execution], clock: A
     last: Execution | None = None
     if out.is_terminal:
         with Live(console=out, refresh_per_second=8, transient=False) as live:
-            for execution in readings:
+            for execution in map(understood, readings):
                 last = execution
                 live.update(steps_table(execution, now()))
     else:
         known: dict[str, str] = {}
-        for execution in readings:
+        for execution in map(understood, readings):
             last = execution
             width = max((len(step.name) for step in execution.steps), default=0)
             for step in execution.steps:

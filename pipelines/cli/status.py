@@ -16,6 +16,7 @@ from pipelines.cli import show
 from pipelines.cli.context import Context
 from pipelines.executions import Execution
 from pipelines.report.format import duration, moment
+from pipelines.report.outcomes import understood
 from pipelines.session import client
 from pipelines.stack import answering
 
@@ -34,7 +35,7 @@ def command(
     for workload, kind in definitions.PIPELINES:
         name = context.names.pipeline(workload, kind)
         arn = executions.latest(sagemaker, name)
-        last[name] = None if arn is None else executions.read(sagemaker, arn)
+        last[name] = None if arn is None else understood(executions.read(sagemaker, arn))
         if workload not in waiting:
             known = registry.packages(sagemaker, context.names.package_group(workload))
             waiting[workload] = [package for package in known if package.approval == registry.WAITING]

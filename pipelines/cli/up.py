@@ -10,15 +10,16 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from pipelines import images, provision, stack
+from pipelines import provision, stack
 from pipelines.cli import environment, show
 from pipelines.cli.context import Context
+from pipelines.cli.run import tracking_uri
 from pipelines.config import find_root, load, overrides_from
 from pipelines.errors import UsageError
-from pipelines.names import MINUTES, LocalPaths
+from pipelines.names import LocalPaths
 from pipelines.stack import DEFAULT_PORT, Stack
 
-FORECASTER, _ = MINUTES
+_POLL_SECONDS = 0.1
 
 
 def command(
@@ -67,19 +68,16 @@ def prepare(servers: Stack, paths: LocalPaths, overrides: Path) -> list[str]:
     servers.wait(servers.localcloud)
     environment.use(environment.variables(servers, overrides))
     context = Context(paths.root)
-    made = provision.provision(context.session, context.configuration)
-    registered = register_images(context)
+    made = provision.provision(
+        context.session,
+        context.configuration,
+        context.root,
+        tracking_uri=tracking_uri(),
+        poll_seconds=_POLL_SECONDS,
+    )
+    registered = provision.register_images(context.session, context.names, context.root)
     servers.wait(servers.mlflow)
     return [*made, *(f"image {image.uri}" for image in registered if image.new)]
-
-
-def register_images(context: Context) -> list[images.Registered]:
-    """Register the image of each workload, and the forecaster's also where SageMaker's DeepAR is looked for."""
-    registered = images.register_all(context.session, context.names, context.root)
-    for image in registered:
-        if image.workload == FORECASTER:
-            provision.stand_in_for_deepar(context.session, context.names, image.uri)
-    return registered
 
 
 def tell(out: Console, servers: Stack) -> None:

@@ -97,7 +97,7 @@ def test_decisions_from_the_command_line(group: Group, root: Any, mlops: Mlops) 
     assert (status, json.loads(out)["changed"]) == (0, True)
     status, out, _ = mlops(root, "approve", "latest", "--why", "again", "--who", "Bob")
     assert status == 0
-    assert "was approved already (by Ada: good); nothing has changed" in out
+    assert "was approved for staging already (by Ada: good); nothing has changed" in out
     status, out, _ = mlops(root, "reject", "1", "--why", "it drifted", "--who", "Bob")
     assert (status, group.known()[0].approval) == (0, "Rejected")
     assert "is rejected, by Bob: it drifted" in out

@@ -15,6 +15,7 @@ from pipelines.cli.run import moment_of, parameters_of
 from pipelines.errors import UsageError
 from tests.conftest import Localcloud, point_at
 from tests.pipelines.conftest import Project, make_copy, make_project
+from tests.pipelines.furnished import furnish
 from tests.pipelines.small import Small, small
 
 __all__ = ["small"]
@@ -31,9 +32,7 @@ print("prepared", flush=True)
 @pytest.fixture
 def brought(project: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A project with bucket, role and runtime values, and an address for MLflow where nobody listens."""
-    from pipelines import provision
-
-    provision.provision(project.session, project.configuration)
+    furnish(project.session, project.configuration)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     return project
 
@@ -41,12 +40,10 @@ def brought(project: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 @pytest.fixture(scope="module")
 def provisioned(localcloud: Localcloud, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project like `brought`, for tests that run nothing in it."""
-    from pipelines import provision
-
     with pytest.MonkeyPatch.context() as patch:
         point_at(localcloud, patch)
         made = make_project(make_copy(tmp_path_factory.mktemp("untouched") / "copy"))
-        provision.provision(made.session, made.configuration)
+        furnish(made.session, made.configuration)
     _program(made.root, PREPARE)
     return made
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,10 +24,11 @@ Mlops = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Iterator[Path]:
-    """A working copy with all that the image holds. Whatever still runs of it at the end is stopped."""
+    """A working copy with all that images, functions and stack are made of. What still runs of it is stopped."""
     folder = tmp_path / "copy"
     shutil.copytree(ROOT / "configs", folder / "configs")
-    shutil.copytree(ROOT / "seed_code", folder / "seed_code", ignore=shutil.ignore_patterns("__pycache__"))
+    for part in ("seed_code", "pipelines", "template"):
+        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
     yield folder
     for record in folder.glob(".mlops/*/stack.json"):
         servers = Stack.recorded(record.parent, "eu-west-1")
@@ -61,7 +63,7 @@ def test_up_makes_a_laptop_ready_and_down_ends_it(tree: Path, mlops_in: Mlops) -
     )
     assert first.returncode == 0, first.stderr
     assert f"http://127.0.0.1:{port}" in first.stdout
-    assert "made bucket" in first.stdout
+    assert re.search(r"made the stack mlops-demo: \d+ created", first.stdout)
     assert "made image" in first.stdout
     kept = (tree / ".mlops" / "env").read_text()
     assert f"AWS_ENDPOINT_URL='http://127.0.0.1:{port}'" in kept

@@ -7,7 +7,8 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import Any, get_args
 
 import pytest
 import yaml
@@ -235,14 +236,96 @@ def test_values_that_only_together_are_wrong(copy: Path) -> None:
     _change(copy, "configs/workloads/cardholders.yml", "  min_clusters: 3", "  min_clusters: 9")
     _change(copy, "configs/workloads/cardholders.yml", "    last_name: Cardholder Last Name\n", "")
     _change(copy, "configs/stages/prod.yml", "instance_count: 2", "instance_count: 1")
-    _change(
-        copy, "configs/stages/staging.yml", "wait_seconds: 0\n  term", "canary_percent: 10\n  wait_seconds: 0\n  term"
-    )
     found = "\n".join(_mistakes(copy))
     assert "tunables: max_clusters is 8, expected at least min_clusters, which is 9" in found
     assert "data.columns: nothing names the cardholder" in found
     assert "endpoint.instance_count is 1, expected at least 2" in found
-    assert "canary_percent goes with `traffic: CANARY`" in found
+
+
+_SERVERLESS = "mode: serverless\n  memory_mb: 2048\n  max_concurrency: 20"
+_REAL_TIME = "mode: real-time\n  instance_type: ml.t2.medium\n  instance_count: 1"
+
+
+def test_a_stage_may_be_serverless(copy: Path) -> None:
+    _change(copy, "configs/stages/staging.yml", _REAL_TIME, _SERVERLESS)
+    _change(copy, "configs/stages/staging.yml", "percent: 100", "percent: 0")
+    endpoint = load(copy, environ={}).stages.staging.endpoint
+    assert (endpoint.memory_mb, endpoint.max_concurrency, endpoint.instance_type) == (2048, 20, None)
+
+
+@pytest.mark.parametrize(
+    ("stage", "old", "new", "said"),
+    [
+        (
+            "staging",
+            _REAL_TIME,
+            _SERVERLESS,
+            "capture.percent is 100, expected 0: SageMaker refuses it for a serverless",
+        ),
+        (
+            "staging",
+            "mode: real-time",
+            "mode: serverless",
+            "mode is serverless; instance_type goes with `mode: real-time`",
+        ),
+        ("staging", "  instance_count: 1\n", "", "mode is real-time; instance_count goes with `mode: real-time`"),
+        ("staging", "ALL_AT_ONCE", "ALL_AT_ONCE\n  step_percent: 10", "step_percent goes with `traffic: CANARY` and"),
+        (
+            "staging",
+            "ALL_AT_ONCE",
+            "CANARY\n  step_percent: 10",
+            "endpoint.instance_count is 1, expected at least 2 with",
+        ),
+        ("prod", "  step_percent: 50 # of two machines, one\n", "", "step_percent goes with"),
+        (
+            "prod",
+            "traffic: CANARY\n  step_percent: 50",
+            "traffic: LINEAR\n  step_percent: 5",
+            "expected at least 10 with",
+        ),
+        (
+            "prod",
+            "timeout_seconds: 3600",
+            "timeout_seconds: 600",
+            "timeout_seconds is 600, expected at least 720: wait_",
+        ),
+        ("prod", "max_instances: 4", "max_instances: 2", "max_instances is 2, expected more than min_instances"),
+        (
+            "prod",
+            "min_instances: 2",
+            "min_instances: 3",
+            "endpoint.instance_count is 2, expected 3 to 4, the bounds of",
+        ),
+    ],
+)
+def test_what_sagemaker_refuses_of_a_stage_is_refused_here(
+    copy: Path, stage: str, old: str, new: str, said: str
+) -> None:
+    _change(copy, f"configs/stages/{stage}.yml", old, new)
+    assert any(said in mistake for mistake in _mistakes(copy)), _mistakes(copy)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            "traffic: ALL_AT_ONCE\n  wait_seconds: 0",
+            "traffic: ALL_AT_ONCE\n  wait_seconds: 9",
+            "wait_seconds 9, expected",
+        ),
+        (
+            "timeout_seconds: 1800",
+            "timeout_seconds: 1800\n\nscaling:\n  min_instances: 1\n  max_instances: 2\n  invocations_per_instance: 5",
+            "scaling is given, expected none: SageMaker refuses it",
+        ),
+    ],
+)
+def test_what_a_serverless_stage_cannot_have_is_refused(copy: Path, old: str, new: str, said: str) -> None:
+    _change(copy, "configs/stages/staging.yml", _REAL_TIME, _SERVERLESS)
+    _change(copy, "configs/stages/staging.yml", "percent: 100", "percent: 0")
+    _change(copy, "configs/stages/staging.yml", old, new)
+    [mistake] = _mistakes(copy)
+    assert said in mistake
 
 
 def test_what_the_built_in_deepar_does_not_have_is_refused_with_it(copy: Path) -> None:
@@ -283,7 +366,8 @@ def test_true_is_no_number_and_a_number_no_text(copy: Path) -> None:
 def _rows(model: type[BaseModel], path: tuple[str, ...] = ()) -> Iterator[str]:
     for name, field in model.model_fields.items():
         below = (*path, name)
-        inner = field.annotation
+        # `Scaling | None` is a section that may be left away.
+        inner = next((part for part in get_args(field.annotation) if part is not NoneType), field.annotation)
         if isinstance(inner, type) and issubclass(inner, BaseModel):
             yield from _rows(inner, below)
         else:

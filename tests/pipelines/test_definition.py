@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +38,20 @@ def configuration() -> Configuration:
 
 
 @pytest.fixture(scope="module")
-def texts(configuration: Configuration) -> dict[str, str]:
-    """The definition of each workload, for an image that stays the same while the workload is worked on."""
+def rendered(configuration: Configuration) -> dict[tuple[str, str], str]:
+    """Every definition, for images that stay the same while the workloads are worked on."""
     return {
-        workload: definitions.render_for_image(
+        (workload, kind): definitions.render_for_image(
             workload, kind, configuration, configuration.names.image_uri(workload, DIGEST)
         )
         for workload, kind in definitions.PIPELINES
     }
+
+
+@pytest.fixture(scope="module")
+def texts(rendered: dict[tuple[str, str], str]) -> dict[str, str]:
+    """The definition of each workload's build."""
+    return {workload: text for (workload, kind), text in rendered.items() if kind == "build"}
 
 
 @pytest.fixture(params=["cardholders", "forecaster"])
@@ -88,6 +95,13 @@ def test_the_definition_is_the_golden_one(workload: str, definition: dict[str, A
     assert shown == golden.read_text(), "if the change is meant: pytest tests/pipelines/test_definition.py --regenerate"
 
 
+def test_the_package_says_where_its_evaluation_and_its_golden_requests_are(definition: dict[str, Any]) -> None:
+    metadata = steps(definition)["Register"]["Arguments"]["CustomerMetadataProperties"]
+    folder = {"Get": "Steps.Evaluate.ProcessingOutputConfig.Outputs['evaluation'].S3Output.S3Uri"}
+    for key, file in (("evaluation_uri", "evaluation.json"), ("golden_requests_uri", "golden.jsonl")):
+        assert metadata[key] == {"Std:Join": {"On": "/", "Values": [folder, file]}}
+
+
 _ELSEWHERE = """
 import sys
 tried = []
@@ -107,7 +121,7 @@ sys.stderr.write("".join(tried))
 
 
 def test_another_process_without_network_or_credentials_renders_the_same_bytes(
-    texts: dict[str, str], tmp_path: Path
+    rendered: dict[tuple[str, str], str], tmp_path: Path
 ) -> None:
     defaults = tmp_path / "sagemaker" / "config.yaml"  # what a host's administrator may have put there
     defaults.parent.mkdir()
@@ -129,7 +143,7 @@ def test_another_process_without_network_or_credentials_renders_the_same_bytes(
         [sys.executable, "-c", _ELSEWHERE], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
     assert done.stderr == ""
-    assert done.stdout == "".join(texts.values())
+    assert done.stdout == "".join(rendered.values())
 
 
 def test_rendering_leaves_the_environment_as_it_was(configuration: Configuration) -> None:
@@ -489,3 +503,84 @@ def test_the_verb_prints_the_definition_and_needs_no_account(
     status, out, err = mlops(copy, "definition", "cardholders", "biuld")
     assert (status, out) == (2, "")
     assert "did you mean `cardholders build`" in err
+
+
+# --- the deploy pipelines ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def deployment(rendered: dict[tuple[str, str], str]) -> dict[str, Any]:
+    """The pipeline that deploys cardholders to production."""
+    found: dict[str, Any] = json.loads(rendered["cardholders", "deploy-prod"])
+    return found
+
+
+def test_the_deploy_definition_is_the_golden_one(deployment: dict[str, Any], regenerate: bool) -> None:
+    golden = GOLDEN / "cardholders-deploy-prod.json"
+    shown = json.dumps(deployment, indent=1) + "\n"
+    if regenerate:
+        golden.write_text(shown)
+    assert shown == golden.read_text(), "if the change is meant: pytest tests/pipelines/test_definition.py --regenerate"
+
+
+def test_all_deploy_pipelines_are_the_same_but_for_workload_stage_and_settings(
+    rendered: dict[tuple[str, str], str], deployment: dict[str, Any]
+) -> None:
+    for workload in ("cardholders", "forecaster"):
+        for stage in ("staging", "prod"):
+            text = rendered[workload, f"deploy-{stage}"].replace(workload, "cardholders").replace(stage, "prod")
+            assert json.loads(text)["Steps"] == deployment["Steps"]
+
+
+def test_the_stages_settings_are_the_parameters_defaults(
+    rendered: dict[tuple[str, str], str], configuration: Configuration
+) -> None:
+    def defaults(stage: str) -> dict[str, Any]:
+        declared = json.loads(rendered["forecaster", f"deploy-{stage}"])["Parameters"]
+        return {one["Name"]: one.get("DefaultValue") for one in declared}
+
+    prod, staging = defaults("prod"), defaults("staging")
+    assert prod["Stage"] == "prod"
+    assert prod["ModelPackageArn"] is None
+    assert prod["MlflowTrackingUri"] is None
+    assert (prod["Traffic"], prod["StepPercent"], prod["WaitSeconds"]) == ("CANARY", 50, 300)
+    assert (prod["MinInstances"], prod["MaxInstances"], prod["InvocationsPerInstance"]) == (2, 4, 3000)
+    # Without scaling the bounds are the number of machines.
+    assert (staging["MinInstances"], staging["MaxInstances"], staging["InvocationsPerInstance"]) == (1, 1, 0)
+    assert staging["InstanceType"] == configuration.stages.staging.endpoint.instance_type
+
+
+def test_what_may_fail_after_the_update_is_followed_by_a_roll_back(deployment: dict[str, Any]) -> None:
+    known = steps(deployment)
+    order = ["UpdateEndpoint", "WaitForEndpoint", "TestEndpoint", "SetScaling"]
+    for before, after in pairwise(order):
+        assert {before} <= _needs(known[after]), after
+        for output in ("Status", "Reason"):
+            assert known[after]["Arguments"][output] == {"Get": f"Steps.{before}.OutputParameters['{output}']"}
+    decided = known["Deployed"]["Arguments"]
+    assert decided["Conditions"][0]["LeftValue"] == {"Get": "Steps.SetScaling.OutputParameters['Status']"}
+    assert decided["IfSteps"] == ["MarkServing"]
+    assert decided["ElseSteps"] == ["RollBack", "WaitForRollBack", "DeploymentFailed"]
+    assert _needs(known["RollBack"]) == {"UpdateEndpoint"}
+    reasons = {get for get in _gets(known["DeploymentFailed"]["Arguments"])}
+    assert reasons == {f"Steps.{step}.OutputParameters['Reason']" for step in ("SetScaling", "WaitForRollBack")}
+
+
+def test_no_deployment_step_is_cached_and_every_parameter_of_it_is_used(deployment: dict[str, Any]) -> None:
+    assert not any("CacheConfig" in step for step in steps(deployment).values())
+    declared = {one["Name"] for one in deployment["Parameters"]}
+    assert {get.split(".")[1] for get in _gets(deployment["Steps"]) if get.startswith("Parameters.")} == declared
+
+
+def test_the_functions_know_every_action_and_output_that_the_pipeline_asks_for(
+    deployment: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipelines.deploy.functions.steps import ACTIONS
+
+    asked = {}
+    for step in steps(deployment).values():
+        if step["Type"] == "Lambda":
+            outputs = [one["OutputName"] for one in step["OutputParameters"]]
+            asked[step["Arguments"]["Action"]] = tuple(outputs[2:])
+            assert outputs[:2] == ["Status", "Reason"]
+    assert asked == {action: outputs for action, (_, outputs) in ACTIONS.items()}

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from pipelines import deployment, provision
+from pipelines import deployment
 from pipelines.errors import UsageError
+from tests.pipelines.furnished import furnish
 
 
 @pytest.fixture
 def ready(project: Any) -> Any:
-    provision.provision(project.session, project.configuration)
+    furnish(project.session, project.configuration)
     return project
 
 
@@ -28,18 +29,6 @@ def _request(project: Any, **changes: Any) -> dict[str, Any]:
         "ParallelismConfiguration": {"MaxParallelExecutionSteps": 2},
         **changes,
     }
-
-
-def test_what_an_account_needs_is_made_once(project: Any) -> None:
-    made = provision.provision(project.session, project.configuration)
-    names = project.names
-    assert f"bucket {names.bucket}" in made
-    assert f"role {names.role_name}" in made
-    assert f"model package group {names.package_group('cardholders')}" in made
-    assert made[-1].endswith("runtime values in Parameter Store")
-    assert provision.provision(project.session, project.configuration) == []
-    where = project.session.client("s3").get_bucket_location(Bucket=names.bucket)["LocationConstraint"]
-    assert where == "eu-west-1"
 
 
 def test_a_pipeline_is_created_updated_and_left_alone(ready: Any) -> None:

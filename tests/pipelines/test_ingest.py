@@ -14,10 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines import feature_groups, ingest, provision, snapshot
+from pipelines import ingest, snapshot
 from pipelines.errors import ServiceError, UsageError
 from pipelines.feature_groups import MINUTES
 from pipelines.session import client
+from tests.pipelines import template
+from tests.pipelines.furnished import furnish
 
 HEADER = "tx_minute,total_nb_trx_1min,total_fee_1min,avg_fee_1min,event_time\n"
 LINE = "2026-11-21T14:03:00Z,2,300.0,150.0,2026-11-21T14:04:02Z\n"
@@ -32,7 +34,7 @@ RECORD = {
 
 def _file(folder: Path, text: str, name: str = "minutes.csv") -> Path:
     file = folder / name
-    file.write_bytes(gzip.compress(text.encode()) if name.endswith(".gz") else text.encode())
+    file.write_bytes(gzip.compress(text.encode(), mtime=0) if name.endswith(".gz") else text.encode())
     return file
 
 
@@ -161,10 +163,10 @@ def test_of_many_mistakes_the_first_are_shown_and_all_counted(tmp_path: Path) ->
         ("minutes.csv.gz", b"no gzip", "cannot be read: Not a gzipped file"),
         (
             "minutes.csv.gz",
-            gzip.compress(HEADER.encode() + LINE.encode() * 999)[:-20],
+            gzip.compress(HEADER.encode() + LINE.encode() * 999, mtime=0)[:-20],
             "cannot be read: Compressed file",
         ),
-        ("minutes.csv.gz", gzip.compress(LINE.encode() * 99)[:12] + b"\xff" * 9, "cannot be read"),
+        ("minutes.csv.gz", gzip.compress(LINE.encode() * 99, mtime=0)[:12] + b"\xff" * 9, "cannot be read"),
         ("minutes.parquet", b"PAR1 no", "is no Parquet file"),
         ("minutes.xlsx", b"", "expected a name that ends in .csv, .csv.gz, .parquet"),
     ],
@@ -215,7 +217,7 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
 
 @pytest.fixture
 def provisioned(project: Any) -> Any:
-    provision.provision(project.session, project.configuration)
+    furnish(project.session, project.configuration)
     return project
 
 
@@ -291,20 +293,16 @@ def test_a_refused_record_ends_the_writing_and_says_how_far_it_came(provisioned:
         ingest.write(provisioned.session, MINUTES.name(provisioned.names), minutes)
 
 
-def test_the_groups_have_the_features_that_the_images_read_and_write() -> None:
-    """The pipelines import no image's code; their lists must agree all the same."""
+def test_the_template_has_the_features_that_are_read_and_written() -> None:
+    """Neither the pipelines nor the images read the template; their lists must agree with it all the same."""
     from seed_code.cardholders import feature_writer
 
-    assert dict(feature_groups.HOLDERS.features) == feature_writer.definitions()
+    def features(resource: str) -> dict[str, str]:
+        definitions = template.read()["Resources"][resource]["Properties"]["FeatureDefinitions"]
+        return {one["FeatureName"]: one["FeatureType"] for one in definitions}
 
-
-def test_a_group_is_made_once(provisioned: Any) -> None:
-    sagemaker = client(provisioned.session, "sagemaker")
-    assert feature_groups.ensure(sagemaker, provisioned.names, MINUTES) == []
-    described = sagemaker.describe_feature_group(FeatureGroupName=MINUTES.name(provisioned.names))
-    assert {feature["FeatureName"]: feature["FeatureType"] for feature in described["FeatureDefinitions"]} == (
-        MINUTES.features
-    )
+    assert features("MinutesFeatureGroup") == dict(MINUTES.features)
+    assert features("HoldersFeatureGroup") == feature_writer.definitions()
 
 
 def test_the_verb_loads_a_file_and_says_what_is_next(

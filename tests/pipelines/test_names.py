@@ -97,7 +97,7 @@ def test_a_workload_kind_or_stage_that_does_not_exist_is_refused() -> None:
     names = Names("fraud", "123456789012", "eu-west-1")
     with pytest.raises(ValueError, match="workload"):
         names.package_group("Card_Holders")
-    with pytest.raises(ValueError, match="build, deploy, monitor"):
+    with pytest.raises(ValueError, match="build, deploy-staging, deploy-prod, monitor"):
         names.pipeline("cardholders", "train")
     with pytest.raises(ValueError, match="staging, prod"):
         names.endpoint("cardholders", "test")

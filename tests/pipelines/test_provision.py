@@ -1,21 +1,149 @@
-"""What a laptop is given that an account of AWS has by itself."""
+"""The project's stack, as `mlops up` deploys it, and the image that stands in for SageMaker's."""
 
 from __future__ import annotations
 
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-from pipelines import images, provision
+import pytest
+
+from pipelines import functions, images, infrastructure, names, provision
+from pipelines.config import Workloads
+from pipelines.errors import ServiceError
 from pipelines.session import client
+from tests.conftest import Localcloud, point_at
+from tests.pipelines import template
+from tests.pipelines.conftest import ROOT, Project, make_copy, make_project
+
+
+@pytest.fixture(scope="module")
+def stack(localcloud: Localcloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Project, list[str]]]:
+    """A project whose stack was deployed, and what that made."""
+    with pytest.MonkeyPatch.context() as patch:
+        point_at(localcloud, patch)
+        made = make_project(make_copy(tmp_path_factory.mktemp("stack") / "copy"))
+        for folder in ("pipelines", "template"):
+            shutil.copytree(ROOT / folder, made.root / folder, ignore=shutil.ignore_patterns("__pycache__"))
+        yield made, _provision(made)
+
+
+def _provision(project: Project) -> list[str]:
+    return provision.provision(
+        project.session, project.configuration, project.root, tracking_uri="http://127.0.0.1:9", poll_seconds=0.05
+    )
+
+
+def test_all_that_the_names_name_is_there_and_a_second_time_changes_nothing(stack: Any) -> None:
+    project, made = stack
+    assert re.fullmatch(r"the stack \S+: \d+ created", made[0])
+    assert made[1] == "30 runtime values in Parameter Store"
+    assert _provision(project) == []
+    named, session = project.names, project.session
+    assert client(session, "s3").head_bucket(Bucket=named.bucket)
+    assert client(session, "iam").get_role(RoleName=named.role_name)["Role"]["Arn"] == named.role_arn
+    sagemaker = client(session, "sagemaker")
+    for workload in Workloads.model_fields:
+        sagemaker.describe_model_package_group(ModelPackageGroupName=named.package_group(workload))
+        client(session, "ecr").describe_repositories(repositoryNames=[named.image_repository(workload)])
+        for stage in names.STAGES:
+            alarms = list(named.rollback_alarms(workload, stage))
+            found = client(session, "cloudwatch").describe_alarms(AlarmNames=alarms)["MetricAlarms"]
+            assert len(found) == 2
+            dimensions = {one["Name"]: one["Value"] for one in found[0]["Dimensions"]}
+            assert dimensions == {"EndpointName": named.endpoint(workload, stage), "VariantName": names.VARIANT}
+    for group in (names.MINUTES, names.HOLDERS):
+        described = sagemaker.describe_feature_group(FeatureGroupName=named.feature_group(*group))
+        assert described["OfflineStoreConfig"]["S3StorageConfig"]["S3Uri"] == named.feature_store_uri
+    for function in names.FUNCTIONS:
+        described = client(session, "lambda").get_function(FunctionName=named.function_arn(function))
+        assert described["Configuration"]["Runtime"] == "python3.11"
+    for queue in ("approvals", "callbacks", "dead-letters"):
+        client(session, "sqs").get_queue_url(QueueName=named.queue_url(queue).rsplit("/", 1)[-1])
+    client(session, "dynamodb").describe_table(TableName=named.deployments_table)
+
+
+def test_a_changed_function_is_deployed_and_nothing_else(stack: Any) -> None:
+    project, _ = stack
+    code = client(project.session, "lambda")
+    before = code.get_function(FunctionName=project.names.function("approvals"))["Configuration"]["CodeSha256"]
+    file = project.root / "pipelines" / "deploy" / "functions" / "approvals.py"
+    file.write_text(file.read_text() + "\n# changed\n")
+    [made] = _provision(project)
+    assert made == f"the stack {project.names.stack}: 4 updated"
+    after = code.get_function(FunctionName=project.names.function("approvals"))["Configuration"]["CodeSha256"]
+    assert after != before
+
+
+def test_a_template_that_is_wrong_is_refused_with_its_resource(stack: Any) -> None:
+    project, _ = stack
+    file = project.root / "template" / "project.yml"
+    text = file.read_text()
+    file.write_text(text.replace("      BillingMode: PAY_PER_REQUEST\n", "      BilingMode: PAY_PER_REQUEST\n"))
+    with pytest.raises(ServiceError, match="BilingMode"):
+        _provision(project)
+    file.write_text(text)
+    assert _provision(project) == []
+
+
+def test_a_stack_that_cannot_be_made_says_why_and_can_be_made_when_that_is_mended(project: Any) -> None:
+    place = {"LocationConstraint": project.names.region}
+    s3 = client(project.session, "s3")
+    s3.create_bucket(Bucket=project.names.bucket, CreateBucketConfiguration=place)
+
+    def deploy() -> list[str]:
+        return infrastructure.deploy(
+            project.session,
+            project.names,
+            ROOT,
+            ROOT / "template" / "project.yml",
+            tracking_uri="http://127.0.0.1:9",
+            poll_seconds=0.05,
+        )
+
+    with pytest.raises(ServiceError, match=f"Bucket: .*{project.names.bucket}.*exists"):
+        deploy()
+    s3.delete_bucket(Bucket=project.names.bucket)
+    assert all(change.startswith("created ") for change in deploy())
+
+
+def test_a_stack_that_is_being_rolled_back_is_waited_for_and_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    statuses = iter(["ROLLBACK_IN_PROGRESS", "ROLLBACK_IN_PROGRESS", "ROLLBACK_COMPLETE"])
+    cloudformation = SimpleNamespace(describe_stacks=lambda **_: {"Stacks": [{"StackStatus": next(statuses)}]})
+    assert infrastructure._Stack(cloudformation, "mlops-demo", 0.001)._settled() == "ROLLBACK_COMPLETE"
+    monkeypatch.setattr(infrastructure, "_PATIENCE_SECONDS", -1.0)
+    statuses = iter(["UPDATE_IN_PROGRESS"])
+    with pytest.raises(ServiceError, match="`mlops-demo` is UPDATE_IN_PROGRESS: somebody else changes it"):
+        infrastructure._Stack(cloudformation, "mlops-demo", 0.001)._settled()
+
+
+def test_the_template_has_no_resource_that_names_do_not_know() -> None:
+    """What the template names is made of the project's name, so that two projects share an account."""
+    for logical, resource in template.read()["Resources"].items():
+        for member, value in resource.get("Properties", {}).items():
+            if member in ("BucketName", "RoleName", "QueueName", "TableName", "FunctionName", "AlarmName", "Name"):
+                assert "${SageMakerProjectName}" in str(value) or "Ref" in str(value), (logical, member)
+
+
+def test_the_same_tree_gives_the_same_code(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "pipelines", tmp_path / "pipelines", ignore=shutil.ignore_patterns("__pycache__"))
+    assert functions.key(functions.pack(tmp_path)) == functions.key(functions.pack(ROOT))
 
 
 def test_our_image_stands_in_for_sagemakers_deepar_and_the_newest_does(project: Any) -> None:
-    provision.provision(project.session, project.configuration)
+    place = {"LocationConstraint": project.names.region}
+    client(project.session, "s3").create_bucket(Bucket=project.names.bucket, CreateBucketConfiguration=place)
+    (project.root / "seed_code" / "cardholders").rename(project.root / "seed_code" / "forecaster")
+    file = project.root / "seed_code" / "forecaster" / "Dockerfile"
+    file.write_text(file.read_text().replace("seed_code/cardholders", "seed_code/forecaster"))
     ecr = client(project.session, "ecr")
 
     def standing_in() -> str:
-        registered = images.register(project.session, project.names, images.read(project.root, "cardholders"))
         for _ in range(2):  # again changes nothing
-            provision.stand_in_for_deepar(project.session, project.names, registered.uri)
+            [registered] = provision.register_images(project.session, project.names, project.root)
         found = ecr.batch_get_image(
             repositoryName="forecasting-deepar", imageIds=[{"imageTag": "1"}], registryId=project.names.account_id
         )
@@ -24,11 +152,6 @@ def test_our_image_stands_in_for_sagemakers_deepar_and_the_newest_does(project: 
         return tag
 
     first = standing_in()
-    (project.root / "seed_code" / "cardholders" / "program.py").write_text("print('changed')\n")
+    assert images.discover(project.root) == ["forecaster"]
+    (project.root / "seed_code" / "forecaster" / "program.py").write_text("print('changed')\n")
     assert standing_in() != first
-
-
-def test_what_is_there_is_left_alone(project: Any) -> None:
-    made = provision.provision(project.session, project.configuration)
-    assert [what.split()[0] for what in made] == ["bucket", "role", "model", "model", "feature", "feature", "30"]
-    assert provision.provision(project.session, project.configuration) == []

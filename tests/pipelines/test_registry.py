@@ -70,7 +70,7 @@ def test_packages_are_newest_first_with_figures_and_versions(group: Group) -> No
     assert second.mlflow_model("clusters") == {"name": "demo-clusters", "version": "7"}
     assert second.model_uri == "s3://models/model.tar.gz"
     assert second.approval == registry.WAITING
-    assert registry.champion([second, first]) is None
+    assert registry.champion([second, first], None) is None
 
 
 def test_a_group_that_does_not_exist_has_none(group: Group) -> None:
@@ -85,7 +85,7 @@ def test_an_approval_keeps_who_when_and_why(group: Group) -> None:
     assert package.decided_by == "Ada <ada@example.org>"
     assert package.metadata["approved_at"] == NOW.isoformat()
     assert package.metadata["roc_auc"] == "0.8"  # what the pipeline kept stays
-    assert registry.champion(group.known()) == package
+    assert registry.champion(group.known(), None) == package
 
 
 def test_the_same_decision_again_changes_nothing(group: Group) -> None:
@@ -101,7 +101,7 @@ def test_the_opposite_decision_takes_its_place(group: Group) -> None:
     (package,) = group.known()
     assert (package.approval, package.why, package.decided_by) == ("Rejected", "it drifted", "Bob")
     assert not {"approved_by", "approved_at"} & set(package.metadata)
-    assert registry.champion([package]) is None
+    assert registry.champion([package], None) is None
 
 
 def test_the_champion_is_the_newest_approved(group: Group) -> None:
@@ -111,9 +111,17 @@ def test_the_champion_is_the_newest_approved(group: Group) -> None:
     group.decide(first, registry.APPROVED)
     group.decide(second, registry.APPROVED)
     group.decide(third, registry.REJECTED)
-    champion = registry.champion(group.known())
+    champion = registry.champion(group.known(), None)
     assert champion is not None
     assert champion.version == 2
+
+
+def test_the_champion_is_what_production_serves_whatever_is_approved(group: Group) -> None:
+    for _ in range(2):
+        group.decide(group.register(), registry.APPROVED)
+    newest, served = group.known()
+    assert registry.champion([newest, served], served.arn) == served
+    assert registry.champion([newest, served], "arn:of-a-package-that-was-deleted") == newest
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from pipelines import parameters, provision, starter
+from pipelines import parameters, starter
 from pipelines.errors import ParameterError, ServiceError
+from tests.pipelines.furnished import furnish
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 
@@ -39,12 +40,12 @@ def _passed(project: Any, execution: str) -> dict[str, str]:
     return {parameter["Name"]: parameter["Value"] for parameter in found["PipelineParameters"]}
 
 
-def _approve(project: Any, uri: str, status: str = "Approved") -> None:
+def _approve(project: Any, uri: str, status: str = "Approved") -> str:
     sagemaker = project.session.client("sagemaker")
     group = project.names.package_group("cardholders")
     if not sagemaker.list_model_package_groups(NameContains=group)["ModelPackageGroupSummaryList"]:
         sagemaker.create_model_package_group(ModelPackageGroupName=group)
-    sagemaker.create_model_package(
+    made = sagemaker.create_model_package(
         ModelPackageGroupName=group,
         ModelApprovalStatus=status,
         InferenceSpecification={
@@ -53,6 +54,7 @@ def _approve(project: Any, uri: str, status: str = "Approved") -> None:
             "SupportedResponseMIMETypes": ["application/json"],
         },
     )
+    return str(made["ModelPackageArn"])
 
 
 def test_an_execution_gets_its_inputs_and_the_runtime_values(project: Any) -> None:
@@ -105,10 +107,24 @@ def test_the_champion_is_the_package_that_was_approved_last(project: Any) -> Non
 
 
 def test_there_is_no_champion_while_nothing_was_approved(project: Any) -> None:
-    sagemaker = project.session.client("sagemaker")
-    assert starter.champion_model_uri(sagemaker, project.names, "cardholders") == "none"
+    sagemaker, ssm = project.session.client("sagemaker"), project.session.client("ssm")
+    assert starter.champion_model_uri(sagemaker, ssm, project.names, "cardholders") == "none"
     _approve(project, "s3://b/1/model.tar.gz", "PendingManualApproval")
-    assert starter.champion_model_uri(sagemaker, project.names, "cardholders") == "none"
+    assert starter.champion_model_uri(sagemaker, ssm, project.names, "cardholders") == "none"
+
+
+def test_the_champion_is_what_production_serves_not_what_was_approved_last(project: Any) -> None:
+    sagemaker, ssm = project.session.client("sagemaker"), project.session.client("ssm")
+    served = _approve(project, "s3://b/1/model.tar.gz", "Approved")
+    _approve(project, "s3://b/2/model.tar.gz", "Approved")
+    ssm.put_parameter(
+        Name=project.names.serving_parameter("cardholders", "prod"),
+        Value=json.dumps({"model_package_arn": served}),
+        Type="String",
+    )
+    assert starter.champion_model_uri(sagemaker, ssm, project.names, "cardholders") == "s3://b/1/model.tar.gz"
+    sagemaker.delete_model_package(ModelPackageName=served)
+    assert starter.champion_model_uri(sagemaker, ssm, project.names, "cardholders") == "s3://b/2/model.tar.gz"
 
 
 def test_the_registered_model_is_that_of_the_newest_package_whatever_was_decided(project: Any) -> None:
@@ -125,7 +141,7 @@ def test_the_snapshot_is_asked_for_when_the_pipeline_declares_it_and_it_is_not_g
     assert _passed(project, given) == {"SnapshotTime": "2026-11-20T11:00:00Z"}
     with pytest.raises(ServiceError, match="-forecaster-minutes` does not exist"):
         _start(project)
-    provision.provision(project.session, project.configuration)
+    furnish(project.session, project.configuration)
     assert _passed(project, _start(project)) == {"SnapshotTime": "none"}
 
 
