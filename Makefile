@@ -40,10 +40,12 @@ demo: $(BASE) ## Run both workloads on this machine, from data to production; an
 
 test: $(BASE) ## The tests (no network, no AWS account, no Docker)
 	tests/install-browser
-	.venv/bin/python -m pytest -n auto --dist loadgroup
+	.venv/bin/python -m pytest -n auto
 
 test-slow: $(BASE) ## The tests that take long: two demos at once; restarts; each image in an environment of its own requirements
-	.venv/bin/python -m pytest -m "slow or image"
+	.venv/bin/python -m pytest -m "slow or image" --ignore tests/pipelines/deploy
+	# In one process: its last tests hold the roles' policies against what all the others called.
+	.venv/bin/python -m pytest -m "not image" tests/pipelines/deploy
 
 lint: $(BASE) $(LINT) ## ruff, mypy, import-linter, cfn-lint
 	.venvs/lint/bin/ruff check .

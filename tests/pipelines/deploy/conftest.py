@@ -1,6 +1,6 @@
 """One localcloud with one project for all tests of the deployment loop.
 
-These tests are one group of xdist's, so that one process runs them: the last ones look at what all of them called.
+`make test-slow` runs them in one process: the last ones look at what all of them called.
 """
 
 from __future__ import annotations

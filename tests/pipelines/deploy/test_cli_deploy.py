@@ -15,8 +15,6 @@ import pytest
 from tests.pipelines.conftest import Project, make_copy, make_project
 from tests.pipelines.deploy.loop import CARDHOLDERS, Loop, until
 
-pytestmark = pytest.mark.xdist_group("deploy")
-
 Verb = Callable[..., tuple[int, str, str]]
 OF = ("--workload", CARDHOLDERS)
 

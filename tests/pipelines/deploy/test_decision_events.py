@@ -8,8 +8,6 @@ import pytest
 
 from tests.pipelines.deploy.loop import CARDHOLDERS, FORECASTER, Loop, reason, until
 
-pytestmark = pytest.mark.xdist_group("deploy")
-
 
 def test_an_approval_for_production_waits_for_the_tests_in_staging(loop: Loop) -> None:
     package = loop.package()

@@ -11,8 +11,6 @@ from pipelines.deploy.functions import serving
 from pipelines.names import VARIANT
 from tests.pipelines.deploy.loop import CARDHOLDERS, FORECASTER, Loop, Traffic, reason, until
 
-pytestmark = pytest.mark.xdist_group("deploy")
-
 
 def test_an_approved_package_comes_to_staging_and_is_tested_there(loop: Loop) -> None:
     loop.clear(CARDHOLDERS, "staging")

@@ -9,8 +9,6 @@ import pytest
 
 from tests.pipelines.deploy.loop import CARDHOLDERS, FORECASTER, Loop, Package, reason
 
-pytestmark = pytest.mark.xdist_group("deploy")
-
 Case = Callable[[Loop], tuple[Package, str]]
 
 

@@ -15,8 +15,6 @@ import pytest
 
 from tests.pipelines.deploy.loop import Loop
 
-pytestmark = pytest.mark.xdist_group("deploy")
-
 Statement = tuple[list[str], list[str]]
 FUNCTIONS = ("approvals", "deploy-steps", "waiting", "failures")
 
