@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import string
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -62,7 +63,7 @@ class Call:
         return wanted, sorted(self.tags_before.keys() - self.tags.keys())
 
 
-class ResourceType:
+class ResourceType(ABC):
     """A resource type. `create` makes the thing and gives its physical id, `finish` follows when that is on record.
 
     Properties are resolved, of the types that the schema asks for, and valid by it. What a service answers with an
@@ -82,20 +83,20 @@ class ResourceType:
     changing: ClassVar[frozenset[str]] = frozenset()
     """Those of `attributes` that may be another value after an update in place."""
 
+    @abstractmethod
     def create(self, call: Call, properties: Properties) -> str:
         """Make the thing, with its tags; gives its physical id. If this raises, nothing was made."""
-        raise NotImplementedError
 
-    def finish(self, call: Call, physical_id: str, properties: Properties) -> None:
+    def finish(self, call: Call, physical_id: str, properties: Properties) -> None:  # noqa: B027, most have no more to do
         """What follows the creation: settings with calls of their own, and waiting until it is ready."""
 
+    @abstractmethod
     def update(self, call: Call, physical_id: str, before: Properties, after: Properties) -> None:
         """Change it in place. `before` may be what an update that failed half-way had in mind."""
-        raise NotImplementedError
 
+    @abstractmethod
     def delete(self, call: Call, physical_id: str, properties: Properties) -> None:
         """Delete it. That it is gone already is no error, whoever tells so."""
-        raise NotImplementedError
 
     def values(self, call: Call, physical_id: str, properties: Properties) -> dict[str, Any]:
         """The value of each of `attributes`."""

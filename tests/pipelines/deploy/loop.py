@@ -17,9 +17,8 @@ import subprocess
 import sys
 import tarfile
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -34,9 +33,9 @@ from pipelines import names as n
 from pipelines.config import Workloads
 from pipelines.session import client
 from tests.conftest import Localcloud
+from tests.contract.sagemaker_account import until
 from tests.pipelines.conftest import ROOT, Project
 
-DEADLINE_SECONDS = 60.0
 ENDED = ("Succeeded", "Failed", "Stopped")
 CARDHOLDERS, FORECASTER = Workloads.model_fields
 
@@ -115,18 +114,6 @@ deployment:
 scaling: {min_instances: 2, max_instances: 4, invocations_per_instance: 3000}
 """,
 }
-
-
-def until(ask: Callable[[], Any], what: str) -> Any:
-    """The first true answer to a question that is asked again and again; fails when the deadline is over."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    never = threading.Event()
-    while True:
-        answer = ask()
-        if answer:
-            return answer
-        assert time.monotonic() < deadline, f"after {DEADLINE_SECONDS:g} s still not: {what}"
-        never.wait(0.1)
 
 
 @contextmanager
