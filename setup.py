@@ -22,6 +22,7 @@ EXTRAS = {
         "moto[dynamodb,s3,ssm]==5.2.5",
         "psutil",
         "pyarrow",
+        "pyjwt[crypto]",
         "sqlglot",
         "starlette",
         "uvicorn",
@@ -45,9 +46,9 @@ EXTRAS = {
         "torch==2.13.0",
         "uvicorn",
     ],
-    # What the Lambda functions carry with them (pipelines/deploy/package.py), and localcloud's find in the environment.
-    "functions": ["aws-lambda-powertools"],
-    "test": ["hypothesis", "playwright", "pytest", "pytest-timeout", "pytest-xdist", "uv"],
+    # What the Lambda functions carry with them (pipelines/functions.py), and localcloud's find in the environment.
+    "functions": ["aws-lambda-powertools", "marshmallow"],
+    "test": ["hypothesis", "playwright", "pytest", "pytest-timeout", "pytest-xdist", "schemathesis", "uv"],
 }
 
 setup(
@@ -60,17 +61,19 @@ setup(
     install_requires=[
         "boto3==1.43.117",
         "dockerfile-parse==2.0.1",
+        "flask-swagger-ui",
         "jinja2",
         "psutil",
         "pyarrow",
         "pydantic==2.14.3",
         "python-dotenv",
         "pyyaml",
+        "requests",
         "rich",
         "setuptools",
         "typer",
     ],
-    package_data={"pipelines.report": ["*.css", "*.j2"]},
+    package_data={"pipelines.api": ["*.j2"], "pipelines.report": ["*.css", "*.j2"]},
     extras_require={**EXTRAS, "all": sorted({need for needs in EXTRAS.values() for need in needs})},
     entry_points={
         "console_scripts": [
