@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
-from urllib.parse import parse_qs, unquote
+from urllib.parse import parse_qs, quote, unquote
 
 from localcloud.protocols import models
 from localcloud.protocols.http import HttpRequest
@@ -52,6 +52,7 @@ _MEMBERS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "athena": (("WorkGroup", "workgroup/{}"),),
     "cloudformation": (("StackName", "stack/{}/*"),),
     "cloudwatch": (("AlarmName", "alarm:{}"), ("AlarmNames", "alarm:{}")),
+    "cognito-idp": (("UserPoolId", "userpool/{}"), ("ResourceArn", "{}")),
     "dynamodb": (("TableName", "table/{}"),),
     "ecr": (("repositoryName", "repository/{}"),),
     "events": (("Rule", "rule/{}"), ("EventBusName", "event-bus/{}"), ("Name", "rule/{}")),
@@ -66,6 +67,13 @@ _MEMBERS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "sqs": (("QueueUrl", "{}"), ("QueueName", "{}")),
     "ssm": (("Name", "parameter{}"), ("Names", "parameter{}"), ("Path", "parameter{}")),
     "sts": (("RoleArn", "role/{}"),),
+    "wafv2": (
+        ("WebACLArn", "{}"),
+        ("ARN", "{}"),
+        ("ResourceARN", "{}"),
+        ("ResourceArn", "{}"),
+        ("Name", "regional/webacl/{}/*"),
+    ),
 }
 # Resources of SageMaker, as its operations call them, and as their ARNs do.
 _SAGEMAKER = {
@@ -93,10 +101,15 @@ class Actions:
 
     def of(self, service: str, operation: str, params: Params) -> Iterator[tuple[str, str]]:
         """Pairs of action and resource. `params` are the request's members by their names in botocore's model."""
+        if service == "apigateway":
+            yield from self._of_apigateway(operation, params)
+            return
         prefix = _PREFIXES.get(service, service)
         action = f"{prefix}:{_ACTIONS.get((service, operation), operation)}"
         for resource in self._resources(prefix, operation, params):
             yield action, resource
+        if prefix == "wafv2":
+            yield from self._of_web_acls(action, operation, params)
         if service not in _GLOBAL and _PASSING.match(operation):
             for member in _ROLES:
                 role = params.get(member)
@@ -122,6 +135,28 @@ class Actions:
         if source is not None:
             yield "s3:GetObject", f"arn:aws:s3:::{unquote(source).partition('?')[0].lstrip('/')}"
 
+    def _of_web_acls(self, action: str, operation: str, params: Params) -> Iterator[tuple[str, str]]:
+        """What they ask for beside themselves: the managed rule groups in them, and the stage that one is for."""
+        statements = [rule.get("Statement") or {} for rule in params.get("Rules") or ()]
+        if any("ManagedRuleGroupStatement" in statement for statement in statements):
+            yield action, self._arn("wafv2", "regional/managedruleset/{}", "*/*")
+        if operation in ("AssociateWebACL", "DisassociateWebACL"):
+            yield "apigateway:SetWebACL", str(params["ResourceArn"])
+
+    def _of_apigateway(self, operation: str, params: Params) -> Iterator[tuple[str, str]]:
+        """Its actions are the methods of HTTP, its resources the addresses."""
+        model = models.service_model("apigateway").operation_model(operation)
+        path = str(model.http["requestUri"]).partition("?")[0]
+        for name, member in model.input_shape.members.items() if model.input_shape is not None else ():
+            wire_name = member.serialization.get("name", name)
+            if member.serialization.get("location") == "uri" and isinstance(params.get(name), str):
+                path = path.replace(f"{{{wire_name}}}", quote(params[name], safe=""))
+        yield f"apigateway:{model.http['method']}", f"arn:aws:apigateway:{self._region}::{path}"
+        if operation == "UpdateAccount":
+            for patch in params.get("patchOperations") or ():
+                if ":role/" in str(patch.get("value")):
+                    yield "iam:PassRole", patch["value"]
+
     def _resources(self, prefix: str, operation: str, params: Params) -> Iterator[str]:
         found = self._of_sagemaker(operation, params) if prefix == "sagemaker" else self._of_members(prefix, params)
         yield from found or ["*"]
@@ -144,6 +179,9 @@ class Actions:
                     named[noun] = self._arn("sagemaker", f"{resource}/{{}}", name)
         if operation in ("CreateEndpoint", "UpdateEndpoint"):
             return list(named.values())
+        if operation == "BatchGetRecord":
+            groups = (one.get("FeatureGroupName") for one in params.get("Identifiers", []))
+            return [self._arn("sagemaker", "feature-group/{}", name) for name in groups if name]
         # The resource that the operation is about, and not one that its request mentions.
         about = sorted((noun for noun in named if noun in operation), key=len) or sorted(named, key=len)
         if about:

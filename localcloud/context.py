@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from localcloud.leaf import Leaf
     from localcloud.principals import Principals
     from localcloud.timetable import Timetable
+    from localcloud.web import Web
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class Context:
     """boto3 clients of localcloud itself, for services that call others as a user would. Not before the start."""
     calls: Calls
     """The record of every call."""
+    web: Web
+    """Where services answer that have addresses of their own."""
 
 
 @dataclass(frozen=True)

@@ -35,11 +35,12 @@ class HostRefused(Exception):
     """The request was addressed to, or sent by a page of, another host; the message says which."""
 
 
-def check_host(request: HttpRequest, port: int) -> None:
+def check_host(request: HttpRequest, port: int, *, any_origin: bool = False) -> None:
     """Raise HostRefused unless the request is addressed to this machine's own names and sent by none other's page.
 
     A web page in a browser can reach the loopback address: by a name of its own that resolves to it (DNS rebinding), or
-    directly, in which case the browser adds the page's origin.
+    directly, in which case the browser adds the page's origin. any_origin: what is asked for says itself which pages
+    may ask (CORS).
     """
     host = request.headers.get("host", "")
     if not _is_local(host, port):
@@ -47,7 +48,7 @@ def check_host(request: HttpRequest, port: int) -> None:
             f"the Host header is {host!r}, expected 127.0.0.1:{port}, localhost:{port}, [::1]:{port} or a name below"
             " localhost"
         )
-    origin = request.headers.get("origin")
+    origin = None if any_origin else request.headers.get("origin")
     if origin is not None and not _is_local(origin.partition("://")[2], None):
         raise HostRefused(f"the request comes from a web page of {origin!r}; only local ones are answered")
 
@@ -70,6 +71,8 @@ def find_target(request: HttpRequest) -> Target:
     if credential is None:
         if models.form(request).get("Action") in _UNSIGNED_ACTIONS:
             return Target("sts", models.QUERY, None, None)
+        if service := _unsigned_service(request):
+            return Target(service, models.JSON, None, None)
         raise ServiceError(
             "MissingAuthenticationToken",
             "the request is not signed, so that it does not say which service it is for; sign it as for AWS, with any"
@@ -119,6 +122,15 @@ def _credential(request: HttpRequest) -> str | None:
     for name in ("X-Amz-Credential", "AWSAccessKeyId"):
         if name in query:
             return query[name][0]
+    return None
+
+
+def _unsigned_service(request: HttpRequest) -> str | None:
+    """The service whose operation a request without a signature names, if that operation needs none."""
+    prefix, operation = models.target_prefix(request), models.operation_name(request, models.JSON)
+    for service, operations in services.UNSIGNED.items():
+        if operation in operations and models.service_model(service).metadata.get("targetPrefix") == prefix:
+            return service
     return None
 
 

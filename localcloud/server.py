@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -36,10 +36,13 @@ from localcloud.service import Service
 from localcloud.signals import Signals
 from localcloud.store import Store
 from localcloud.timetable import Timetable
+from localcloud.web import PREFIX as WEB_PREFIX
+from localcloud.web import Web
 
 ACCOUNT_ID = "123456789012"
 _OWN_PREFIX = b"/_localcloud/"
-_HANDLER_THREADS = 48
+# Most of them wait when many call a function at once: `localcloud.functions.room`.
+_HANDLER_THREADS = 256
 _LONGEST_ADVANCE_SECONDS = 366 * 86_400.0
 # Where the store keeps by how much the clock is ahead of the machine's.
 _AHEAD = ("clock", "ahead")
@@ -70,6 +73,7 @@ def build(
     region = default_region()
     leaf = Leaf(None if temporary else state_dir / "leaf", region=region, account_id=ACCOUNT_ID, clock=clock)
     principals = Principals(store, ACCOUNT_ID)
+    endpoint_url = f"http://127.0.0.1:{port}"
     context = Context(
         store=store,
         leaf=leaf,
@@ -77,12 +81,13 @@ def build(
         state_dir=state_dir,
         region=region,
         account_id=ACCOUNT_ID,
-        endpoint_url=f"http://127.0.0.1:{port}",
+        endpoint_url=endpoint_url,
         timetable=Timetable(clock, lambda ahead: _keep_ahead(store, ahead)),
         signals=Signals(),
         principals=principals,
         clients=Clients(region, principals),
         calls=Calls(state_dir / "calls.sqlite"),
+        web=Web(endpoint_url),
     )
     return Application(context, create_services(context), port=port, temporary=temporary)
 
@@ -151,8 +156,9 @@ class Application:
             await self._own(scope, receive, send)
             return
         http = _from_scope(scope)
+        is_web = http.path.startswith(WEB_PREFIX)
         try:
-            routing.check_host(http, self._port)
+            routing.check_host(http, self._port, any_origin=is_web)
         except routing.HostRefused as error:
             await PlainTextResponse(f"localcloud: {error}\n", 403)(scope, receive, send)
             return
@@ -162,8 +168,9 @@ class Application:
         body = await _read_body(receive)
         if body is None:
             return
-        request = HttpRequest(http.method, http.path, http.query, http.headers, body)
-        answer = await asyncio.get_running_loop().run_in_executor(self._threads, self._dispatcher.handle, request)
+        handle = self.context.web.handle if is_web else self._dispatcher.handle
+        request = replace(http, body=body)
+        answer = await asyncio.get_running_loop().run_in_executor(self._threads, handle, request)
         await _send(answer, http.method, send)
 
     def quick(self, request: HttpRequest) -> HttpResponse | None:
@@ -225,8 +232,13 @@ def _from_scope(scope: Scope) -> HttpRequest:
     for raw_name, raw_value in scope["headers"]:
         name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
         headers[name] = f"{headers[name]},{value}" if name in headers else value
+    client = scope.get("client")
     return HttpRequest(
-        scope["method"], _raw_path(scope).decode("latin-1"), scope["query_string"].decode("latin-1"), headers
+        scope["method"],
+        _raw_path(scope).decode("latin-1"),
+        scope["query_string"].decode("latin-1"),
+        headers,
+        client=client[0] if client else "127.0.0.1",
     )
 
 

@@ -27,6 +27,8 @@ OWNED = (
     "cloudformation",
     "athena",
     "application-autoscaling",
+    "cognito-idp",
+    "wafv2",
 )
 """By botocore name. None of these ever reaches moto: what is not implemented here answers UnknownOperationException."""
 
@@ -37,6 +39,12 @@ SIGNING_NAMES: Mapping[str, tuple[str, ...]] = {
 }
 """The services behind the name in a signature's credential scope. Where there are several, the request's own
 address tells them apart."""
+
+UNSIGNED: Mapping[str, frozenset[str]] = {
+    "cognito-idp": frozenset({"GlobalSignOut", "InitiateAuth", "RespondToAuthChallenge", "RevokeToken"}),
+}
+"""Operations whose requests bear no signature: who calls them has no credentials yet, and they name their service
+otherwise."""
 
 QUICK: Mapping[str, frozenset[str]] = {
     "sagemaker-featurestore-runtime": frozenset({"PutRecord", "GetRecord", "DeleteRecord"}),
@@ -51,10 +59,12 @@ QUICK_BEGINS = re.compile(rb"(PUT|GET|DELETE) /FeatureGroup/")
 def create(context: Context) -> Sequence[Service]:
     """The services that are implemented so far, in the order in which they are started."""
     # Imported here because the list above is wanted by readers that need no service, among them the command line.
+    from localcloud.apigateway.service import ApiGateway
     from localcloud.athena.service import Athena
     from localcloud.autoscaling.service import ApplicationAutoScaling
     from localcloud.cloudformation.service import CloudFormation
     from localcloud.cloudwatch.service import CloudWatch
+    from localcloud.cognito.service import Cognito
     from localcloud.events.service import EventBridge
     from localcloud.featurestore.runtime import FeatureStoreRuntime
     from localcloud.featurestore.store import FeatureStore
@@ -62,16 +72,21 @@ def create(context: Context) -> Sequence[Service]:
     from localcloud.sagemaker.endpoints.invocation import SageMakerRuntime
     from localcloud.sagemaker.service import SageMaker
     from localcloud.table_files import TableFiles
+    from localcloud.waf.service import Waf
 
     files = TableFiles(context.state_dir / "tables")
     store = FeatureStore(context, files)
     functions = Lambda(context)
     sagemaker = SageMaker(context, feature_store=store)
     autoscaling = ApplicationAutoScaling(context)
+    users, firewall = Cognito(context), Waf(context)
     return [
         FeatureStoreRuntime(store),
         # Stopped after the executions whose steps wait for functions: that a function was killed says nothing of them.
         functions,
+        users,
+        firewall,
+        ApiGateway(context, functions.invoke_for, users.verify, firewall),
         sagemaker,
         SageMakerRuntime(context, sagemaker.endpoints),
         Athena(context, store, files),

@@ -13,6 +13,7 @@ from localcloud.principals import Principals
 from localcloud.signals import Signals
 from localcloud.store import Store
 from localcloud.timetable import Timetable
+from localcloud.web import Web
 
 REGION, ACCOUNT_ID = "eu-west-1", "123456789012"
 
@@ -56,4 +57,5 @@ def surroundings(folder: Path, clock: SystemClock | None = None) -> Context:
         principals=principals,
         clients=Clients(REGION, principals),
         calls=Calls(folder / "calls.sqlite"),
+        web=Web("http://127.0.0.1:1"),
     )

@@ -244,7 +244,7 @@ class Deployment:
         obsolete = self._stacks.obsolete(self._stack_id)
         for record in _dependents_first(obsolete):
             self._go_on(stack)
-            if record["DeletionPolicy"] == "Retain":
+            if record["DeletionPolicy"] in ("Retain", "RetainExceptOnCreate"):
                 self._stacks.tell_resource(stack, record, "DELETE_SKIPPED", keep=False)
             else:
                 try:

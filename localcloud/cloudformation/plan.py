@@ -211,9 +211,10 @@ class _Causes:
 
 
 def _targets(declared: Resource, before: State, after: State, region: str, causes: _Causes) -> tuple[Target, ...]:
+    tags = TYPES[declared.type_name].tags_property
     found = [
         Target(
-            "Tags" if name == "Tags" else "Properties",
+            "Tags" if name == tags else "Properties",
             name,
             recreation,
             is_known(after.properties.get(name)),
@@ -221,8 +222,8 @@ def _targets(declared: Resource, before: State, after: State, region: str, cause
         )
         for name, recreation in differences(declared.type_name, before, after, region).items()
     ]
-    if before.tags != after.tags and not any(target.name == "Tags" for target in found):
-        found.append(Target("Tags", "Tags", "Never", True, "DirectModification", None))
+    if before.tags != after.tags and not any(target.name == tags for target in found):
+        found.append(Target("Tags", tags, "Never", True, "DirectModification", None))
     rest = (
         ("Metadata", before.metadata, after.metadata),
         ("DeletionPolicy", before.deletion_policy, after.deletion_policy),
@@ -235,9 +236,10 @@ def _targets(declared: Resource, before: State, after: State, region: str, cause
 
 
 def _tags(type_name: str, properties: Mapping[str, Any], stack_tags: Mapping[str, str]) -> dict[str, str]:
-    if "Tags" not in TYPES[type_name].honours:
+    kind = TYPES[type_name]
+    if kind.tags_property not in kind.honours:
         return {}
-    own = properties.get("Tags") or {}
+    own = properties.get(kind.tags_property) or {}
     if isinstance(own, list):
         own = {tag["Key"]: tag["Value"] for tag in own if isinstance(tag, Mapping) and tag.keys() >= {"Key", "Value"}}
     return {**stack_tags, **own}

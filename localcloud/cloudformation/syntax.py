@@ -12,10 +12,13 @@ from typing import Any
 import yaml
 
 from localcloud.cloudformation.errors import TemplateError
+from localcloud.yaml_events import FastLoader, events
 
 MOST_BYTES = 51_200
 """Of a template in the request."""
 MOST_BYTES_IN_S3 = 1_000_000
+
+_DEEPEST = 200
 
 _AS_THEY_ARE = frozenset({"Ref", "Condition"})
 _FUNCTIONS = frozenset(
@@ -60,7 +63,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _yaml(text: str) -> Any:
     loader = _Loader(text)
     try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=_FastLoader)):
+        if any(isinstance(event, yaml.AliasEvent) for event in events(text, _DEEPEST)):
             raise TemplateError("Template error: YAML aliases are not allowed in CloudFormation templates")
         return loader.get_single_data()
     except RecursionError:
@@ -75,11 +78,7 @@ def _yaml(text: str) -> Any:
         loader.dispose()
 
 
-# libyaml's, ten times as fast, where PyYAML was built with it.
-_FastLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-class _Loader(_FastLoader):  # type: ignore[misc]
+class _Loader(FastLoader):  # type: ignore[misc]
     """YAML as CloudFormation reads it."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:

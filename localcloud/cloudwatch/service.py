@@ -8,11 +8,14 @@ from localcloud.cloudwatch.actions import Actions, RunPolicy
 from localcloud.cloudwatch.alarms import Alarms
 from localcloud.cloudwatch.data import MetricData
 from localcloud.cloudwatch.history import History
-from localcloud.cloudwatch.inlet import Inlet
 from localcloud.cloudwatch.metrics import Metrics
 from localcloud.cloudwatch.watch import Watch
 from localcloud.context import Context
+from localcloud.gathering import Gathering
 from localcloud.service import Handler
+from localcloud.signals import Measurement
+
+_GATHER_SECONDS = 0.02
 
 
 class CloudWatch:
@@ -23,7 +26,9 @@ class CloudWatch:
     def __init__(self, context: Context, run_policy: RunPolicy | None = None) -> None:
         folder = context.state_dir / "cloudwatch"
         self._metrics, self._history = Metrics(folder / "metrics.sqlite"), History(folder / "history.sqlite")
-        self._inlet = Inlet(context.timetable, lambda measurements: data.take(measurements))
+        self._inlet: Gathering[Measurement] = Gathering(
+            "measurements", context.timetable, lambda measurements: data.take(measurements), seconds=_GATHER_SECONDS
+        )
         self._actions = Actions(context, self._history, run_policy)
         self._watch = Watch(context, self._metrics, self._history, self._actions, self._inlet.drain)
         data = MetricData(context, self._metrics, self._watch.samples_came, self._inlet.drain)
@@ -56,7 +61,6 @@ class CloudWatch:
     def start(self) -> None:
         """Do the actions that an earlier process left to be done, and look at every alarm."""
         self._actions.start()
-        self._inlet.start()
         self._watch.start()
 
     def stop(self) -> None:

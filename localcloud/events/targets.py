@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError, ParamValidationError
 from localcloud.context import Context
 from localcloud.errors import validation
 from localcloud.events import inputs
-from localcloud.events.policies import allows
+from localcloud.resource_policies import allows
 
 _PRINCIPAL = "events.amazonaws.com"
 _KNOWN = (

@@ -16,6 +16,8 @@ class HttpRequest:
     headers: Mapping[str, str] = field(default_factory=dict)
     """Names in lower case."""
     body: bytes = b""
+    client: str = "127.0.0.1"
+    """The address that it came from."""
 
 
 @dataclass(frozen=True)

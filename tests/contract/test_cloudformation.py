@@ -179,6 +179,9 @@ def test_every_type_is_made_as_declared_and_deleted_with_its_stack(account: Acco
     subscriptions = client("sns").list_subscriptions_by_topic(TopicArn=stacks.physical(stack_id, "Topic"))
     assert subscriptions["Subscriptions"][0]["Protocol"] == "sqs"
 
+    stage = client("apigateway").get_stage(restApiId=stacks.physical(stack_id, "Api"), stageName="prod")
+    assert stage["deploymentId"] == stacks.physical(stack_id, "ApiDeployment")
+    assert stage["methodSettings"]["*/*"]["throttlingRateLimit"] == 50
     statuses = {
         one["ResourceStatus"]
         for one in stacks.client.list_stack_resources(StackName=stack_id)["StackResourceSummaries"]
@@ -231,6 +234,10 @@ def test_every_type_is_changed_in_place_and_back(account: Account, stacks: Stack
         "Alarm": {"Threshold": 2, "AlarmActions": None, "Tags": [{"Key": "own", "Value": "tag"}]},
         "Composite": {"AlarmRule": {"Fn::Sub": 'OK("${Alarm}")'}},
         "Table": {"TimeToLiveSpecification": None, "PointInTimeRecoverySpecification": None},
+        "People": {"Policies": None, "UserPoolTags": {"own": "tag"}, "UserPoolName": "changed"},
+        "PeopleApi": {"Name": "changed"},
+        "PeopleClient": {"AccessTokenValidity": None, "TokenValidityUnits": None, "ClientName": "changed"},
+        "Acl": {"Rules": None, "CustomResponseBodies": None, "Description": "changed"},
     }
     for name, properties in differences.items():
         merged = {**after["Resources"][name]["Properties"], **properties}

@@ -62,6 +62,12 @@ def _arn(service: str, rest: str) -> str:
             {"FeatureGroupName": "f"},
             [("sagemaker:PutRecord", _arn("sagemaker", "feature-group/f"))],
         ),
+        (
+            "sagemaker-featurestore-runtime",
+            "BatchGetRecord",
+            {"Identifiers": [{"FeatureGroupName": "f", "RecordIdentifiersValueAsString": ["1"]}]},
+            [("sagemaker:BatchGetRecord", _arn("sagemaker", "feature-group/f"))],
+        ),
         ("lambda", "Invoke", {"FunctionName": "f"}, [("lambda:InvokeFunction", _arn("lambda", "function:f"))]),
         (
             "lambda",

@@ -331,3 +331,28 @@ def test_digits_of_a_pattern_are_those_of_ascii() -> None:
     validation.check_request({"ModelName": "m", "ExecutionRoleArn": arn.format("123456789012")}, shape)
     with pytest.raises(ServiceError, match="regular expression pattern"):
         validation.check_request({"ModelName": "m", "ExecutionRoleArn": arn.format("\u0661" * 12)}, shape)
+
+
+@pytest.mark.parametrize(
+    ("operation", "params", "said"),
+    [
+        ("SignUp", {"ClientId": "c", "Username": "u", "Password": " hunter2"}, "Value '****' at 'password'"),
+        ("SignUp", {"ClientId": "c", "Username": "u", "Password": ["hunter2"]}, "Password, value: ****, type: <class"),
+        (
+            "InitiateAuth",
+            {"AuthFlow": "USER_PASSWORD_AUTH", "ClientId": "c", "AuthParameters": {"PASSWORD": ["hunter2"]}},
+            "AuthParameters.PASSWORD, value: ****, type: <class 'list'>",
+        ),
+        (
+            "AdminCreateUser",
+            {"UserPoolId": "r_1", "Username": "u", "UserAttributes": [{"Name": "a", "Value": "hunter2" * 300}]},
+            "Value '****' at 'userAttributes.1.member.value'",
+        ),
+    ],
+)
+def test_what_is_sensitive_is_not_shown(operation: str, params: dict[str, Any], said: str) -> None:
+    shape = models.service_model("cognito-idp").operation_model(operation).input_shape
+    with pytest.raises(ServiceError) as caught:
+        validation.check_request(params, shape)
+    assert said in caught.value.message
+    assert "hunter2" not in caught.value.message

@@ -6,7 +6,9 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from localcloud.cloudformation.resources.alarms import TYPES as ALARMS
+from localcloud.cloudformation.resources.apigateway import TYPES as APIGATEWAY
 from localcloud.cloudformation.resources.buckets import TYPES as BUCKETS
+from localcloud.cloudformation.resources.cognito import TYPES as COGNITO
 from localcloud.cloudformation.resources.ecr import TYPES as ECR
 from localcloud.cloudformation.resources.events import TYPES as EVENTS
 from localcloud.cloudformation.resources.functions import TYPES as FUNCTIONS
@@ -18,12 +20,15 @@ from localcloud.cloudformation.resources.queues import TYPES as QUEUES
 from localcloud.cloudformation.resources.sagemaker import TYPES as SAGEMAKER
 from localcloud.cloudformation.resources.tables import TYPES as TABLES
 from localcloud.cloudformation.resources.topics import TYPES as TOPICS
+from localcloud.cloudformation.resources.waf import TYPES as WAF
 
 TYPES: Mapping[str, ResourceType] = {
     kind.name: kind
     for kind in (
         *ALARMS,
+        *APIGATEWAY,
         *BUCKETS,
+        *COGNITO,
         *ECR,
         *EVENTS,
         *FUNCTIONS,
@@ -34,6 +39,7 @@ TYPES: Mapping[str, ResourceType] = {
         *SAGEMAKER,
         *TABLES,
         *TOPICS,
+        *WAF,
     )
 }
 

@@ -78,6 +78,8 @@ class ResourceType(ABC):
     """What Fn::GetAtt gives."""
     name_property: ClassVar[str | None] = None
     """The property by which a template gives the resource a name of its own."""
+    tags_property: ClassVar[str] = "Tags"
+    """The property that holds its tags, which those of the stack join if the type honours it."""
     replaced_by: ClassVar[frozenset[str]] = frozenset()
     """Properties of the first level whose change asks for a new resource, beyond what the schema says."""
     changing: ClassVar[frozenset[str]] = frozenset()

@@ -274,6 +274,17 @@ def test_deletion_policies(
     cloud.stop()
 
 
+@pytest.mark.parametrize(("policy", "there"), [("Delete", False), ("Retain", True), ("RetainExceptOnCreate", True)])
+def test_what_an_update_leaves_out_follows_its_policy(
+    cloud: Cloud, parameters: ParameterStore, policy: str, there: bool
+) -> None:
+    cloud.create({"A": parameter("/a", DeletionPolicy=policy), "B": parameter("/b")})
+    cloud.settled()
+    cloud.client.update_stack(StackName="demo", TemplateBody=body({"B": parameter("/b")}))
+    assert cloud.settled() == "UPDATE_COMPLETE"
+    assert ("/a" in parameters.values) is there
+
+
 def test_a_replaced_resource_follows_its_own_policy(cloud: Cloud, parameters: ParameterStore) -> None:
     cloud.create({"A": parameter("/one", UpdateReplacePolicy="Retain"), "B": parameter("/two")})
     cloud.settled()

@@ -53,6 +53,7 @@ def test_a_date_is_text_and_a_key_is_a_name() -> None:
         ("A: \x00", "Template format error: YAML not well-formed."),
         ('{"A": ' + "[" * 5000, "Template format error"),
         ("A: " + "[" * 5000, "Template format error"),
+        ("A: " + "[" * 30_000 + "]" * 30_000, "Template format error: the template is nested too deeply."),
     ],
 )
 def test_what_is_no_template_is_told_with_its_place(text: str, said: str) -> None:

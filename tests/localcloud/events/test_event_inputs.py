@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from localcloud.events import inputs
-from localcloud.events.policies import allows
+from localcloud.resource_policies import allows
 
 EVENT = {
     "id": "1",

@@ -1,7 +1,7 @@
-"""Where the measurements of localcloud's own services come in: taken over at once, and written together a little later.
+"""What many tell and nobody waits for: taken over at once, and handed on together a little later.
 
-An endpoint tells of seven values with every request. They are gathered for a few milliseconds and written in one
-transaction, so that a busy endpoint costs no more than a quiet one.
+An endpoint tells of seven values with every request, an API's stage of a line for its log. They are gathered for some
+milliseconds and written together, so that a busy one costs no more than a quiet one.
 """
 
 from __future__ import annotations
@@ -10,31 +10,35 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from typing import Generic, TypeVar
 
-from localcloud.signals import Measurement
 from localcloud.timetable import Timetable
 
 _LOG = logging.getLogger(__name__)
-_GATHER_SECONDS = 0.02
+
+Item = TypeVar("Item")
 
 
-class Inlet:
-    """Hands measurements to `take`, on a thread of its own. All methods may be called from any thread.
+class Gathering(Generic[Item]):
+    """Hands items to `take`, on a thread of its own. All methods may be called from any thread.
 
     While some wait the timetable knows that work is under way.
     """
 
-    def __init__(self, timetable: Timetable, take: Callable[[Sequence[Measurement]], None]) -> None:
-        self._timetable, self._take = timetable, take
-        self._waiting: list[Measurement] = []
+    def __init__(
+        self, name: str, timetable: Timetable, take: Callable[[Sequence[Item]], None], *, seconds: float
+    ) -> None:
+        """name: of the items, in the plural. seconds: how long they are gathered."""
+        self._name, self._timetable, self._take, self._seconds = name, timetable, take, seconds
+        self._waiting: list[Item] = []
         self._work: AbstractContextManager[None] | None = None
         self._changed = threading.Condition()
         self._taking = threading.RLock()
         self._closing, self._closed = threading.Event(), False
-        self._thread = threading.Thread(target=self._run, name="measurements", daemon=True)
+        self._thread: threading.Thread | None = None
 
-    def put(self, measurements: Sequence[Measurement]) -> None:
-        """Take over measurements. What is told after the end is not kept."""
+    def put(self, items: Sequence[Item]) -> None:
+        """Take over items. What is told after the end is not kept."""
         with self._changed:
             if self._closed:
                 return
@@ -42,10 +46,13 @@ class Inlet:
                 self._work = self._timetable.working()
                 self._work.__enter__()
                 self._changed.notify_all()
-            self._waiting.extend(measurements)
+            self._waiting.extend(items)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+                self._thread.start()
 
     def drain(self) -> None:
-        """Return when everything that was put is taken: who reads the metrics sees what was told before."""
+        """Return when everything that was put is taken: who looks at it then sees what was told before."""
         with self._taking:
             with self._changed:
                 taken, self._waiting = self._waiting, []
@@ -55,20 +62,17 @@ class Inlet:
             try:
                 self._take(taken)
             except Exception:
-                _LOG.exception("%d measurements are lost", len(taken))
+                _LOG.exception("%d %s are lost", len(taken), self._name)
             finally:
                 work.__exit__(None, None, None)
 
-    def start(self) -> None:
-        self._thread.start()
-
     def stop(self) -> None:
-        """Take what waits, and end."""
+        """Hand on what waits, and end."""
         self._closing.set()
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        if self._thread.is_alive():
+        if self._thread is not None:
             self._thread.join()
         self.drain()
 
@@ -76,5 +80,5 @@ class Inlet:
         while not self._closing.is_set():
             with self._changed:
                 self._changed.wait_for(lambda: self._work is not None or self._closing.is_set())
-            self._closing.wait(_GATHER_SECONDS)
+            self._closing.wait(self._seconds)
             self.drain()

@@ -1,0 +1,1 @@
+"""API Gateway: REST APIs, described by the service `apigateway` and answering at addresses of their own."""

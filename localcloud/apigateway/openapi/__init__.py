@@ -1,0 +1,1 @@
+"""The import of an OpenAPI document: from its bytes to what the API then is."""

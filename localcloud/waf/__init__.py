@@ -1,0 +1,1 @@
+"""WAF: web ACLs, and the requests that they let pass."""
