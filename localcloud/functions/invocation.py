@@ -20,14 +20,20 @@ from localcloud.functions.functions import Document, Functions
 from localcloud.functions.logs import Logs
 from localcloud.functions.pool import Pool
 from localcloud.functions.process import Process, Reply
+from localcloud.functions.room import Closed, Full, Limits, Room
 from localcloud.signals import Measurement
 
 _LOG = logging.getLogger(__name__)
 MOST_SYNCHRONOUS_BYTES, MOST_ASYNCHRONOUS_BYTES = 6_291_556, 1_048_576
-# The processes that functions may have at once. Each waits for a thread that answers what it calls, of which there are
-# 48: were more of them to run, all could wait for each other.
-_MOST_AT_ONCE = 32
 _TAIL_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who waits for the answer on one of the server's threads. Events, queues and pipelines have their own."""
+
+    role_arn: str = ""
+    """The role that has signed the request, if it is one's."""
 
 
 @dataclass(frozen=True)
@@ -45,28 +51,44 @@ class Outcome:
 class Invoker:
     """Calls functions. All methods may be called from any thread."""
 
-    def __init__(self, context: Context, functions: Functions, pool: Pool, logs: Logs) -> None:
+    def __init__(
+        self, context: Context, functions: Functions, pool: Pool, logs: Logs, limits: Limits | None = None
+    ) -> None:
         self._context, self._functions, self._pool, self._logs = context, functions, pool, logs
+        self._room = Room(limits or Limits())
         self._lock = threading.Lock()
-        self._running: Counter[str] = Counter()
+        # Invocations by function, those that wait for room included; and those that run by role.
+        self._under_way: Counter[str] = Counter()
+        self._roles: Counter[str] = Counter()
         self._settle: Callable[[], None] = _nothing
 
     def on_end(self, settle: Callable[[], None]) -> None:
         """Call `settle` at the end of each invocation, while the clock still waits for it."""
         self._settle = settle
 
-    def invoke(
-        self, name: str, payload: bytes, client_context: str | None = None, request_id: str | None = None
-    ) -> Outcome:
-        """Call a function and wait for its answer.
+    def close(self) -> None:
+        """Begin nothing more; what waits for room ends at once."""
+        self._room.close()
 
-        Raises ResourceNotFoundException, TooManyRequestsException where its concurrency is used up, and
-        InvalidRequestContentException for a payload that is no JSON.
+    def invoke(
+        self,
+        name: str,
+        payload: bytes,
+        client_context: str | None = None,
+        request_id: str | None = None,
+        caller: Caller | None = None,
+    ) -> Outcome:
+        """Call a function and wait for its answer; without a caller it waits for room as long as that takes.
+
+        Raises ResourceNotFoundException, TooManyRequestsException where its concurrency is used up or there is no room
+        for a caller, and InvalidRequestContentException for a payload that is no JSON.
         """
         document = self._functions.named(name)
         event = check_payload(payload, MOST_SYNCHRONOUS_BYTES)
         context = _decoded(client_context)
-        with self._context.timetable.working(), self._counted(document):
+        with self._context.timetable.working(), self._counted(document), self._admitted(document, caller):
+            # It may have changed while this waited.
+            document = self._functions.named(name)
             request_id = request_id or str(uuid.uuid4())
             # A function's time is its own: after a restart it would pass while the leaf is made what it was.
             self._context.leaf.wait_until_ready()
@@ -89,21 +111,42 @@ class Invoker:
         name = document["FunctionName"]
         reserved = document.get("ReservedConcurrentExecutions")
         with self._lock:
-            full = reserved is not None and self._running[name] >= reserved
-            crowded = self._running.total() >= _MOST_AT_ONCE
-            if not full and not crowded:
-                self._running[name] += 1
-        if full or crowded:
-            self.measure(name, ("Throttles", 1, "Count"))
-            kind = "ReservedFunctionConcurrent" if full else "Concurrent"
-            raise ServiceError(
-                "TooManyRequestsException", "Rate Exceeded.", 429, fields={"Reason": f"{kind}InvocationLimitExceeded"}
-            )
+            full = reserved is not None and self._under_way[name] >= reserved
+            if not full:
+                self._under_way[name] += 1
+        if full:
+            raise self._throttled(name, "ReservedFunctionConcurrent")
         try:
             yield
         finally:
             with self._lock:
-                self._running[name] -= 1
+                self._under_way[name] -= 1
+
+    @contextmanager
+    def _admitted(self, document: Document, caller: Caller | None) -> Iterator[None]:
+        role, request = document["Role"], caller is not None
+        with self._lock:
+            inner = caller is not None and self._roles[caller.role_arn] > 0
+        try:
+            self._room.enter(inner=inner, request=request)
+        except Full:
+            raise self._throttled(document["FunctionName"], "Concurrent") from None
+        except Closed:
+            raise ServiceError("ServiceException", "localcloud is stopping", 500) from None
+        with self._lock:
+            self._roles[role] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._roles[role] -= 1
+            self._room.leave(inner=inner, request=request)
+
+    def _throttled(self, name: str, kind: str) -> ServiceError:
+        self.measure(name, ("Throttles", 1, "Count"))
+        return ServiceError(
+            "TooManyRequestsException", "Rate Exceeded.", 429, fields={"Reason": f"{kind}InvocationLimitExceeded"}
+        )
 
     def measure(self, name: str, *values: tuple[str, float, str]) -> None:
         """Tell of measurements, each a metric's name, its value and its unit."""

@@ -65,11 +65,20 @@ class Permissions:
     def get(self, request: Request) -> dict[str, Any]:
         """GetPolicy."""
         document = self._functions.named(request.params["FunctionName"], request.params.get("Qualifier"))
-        policy = self._context.store.get(POLICY, document["FunctionName"])
-        if policy is None:
+        name = document["FunctionName"]
+        with self._context.store.transaction():
+            text, stored = self.policy(name), self._context.store.get(POLICY, name)
+        if text is None or stored is None:
             raise ServiceError("ResourceNotFoundException", "The resource you requested does not exist.", 404)
-        text = {"Version": "2012-10-17", "Id": "default", "Statement": policy["Statements"]}
-        return {"Policy": json.dumps(text, separators=(",", ":")), "RevisionId": policy["RevisionId"]}
+        return {"Policy": text, "RevisionId": stored["RevisionId"]}
+
+    def policy(self, name: str) -> str | None:
+        """The policy of the function of that name, as JSON; None where it has none."""
+        stored = self._context.store.get(POLICY, name)
+        if stored is None:
+            return None
+        text = {"Version": "2012-10-17", "Id": "default", "Statement": stored["Statements"]}
+        return json.dumps(text, separators=(",", ":"))
 
     def _write(self, name: str, statements: list[dict[str, Any]]) -> None:
         self._context.store.put(POLICY, name, {"Statements": statements, "RevisionId": str(uuid.uuid4())})

@@ -19,7 +19,7 @@ import sysconfig
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -79,8 +79,25 @@ class _Gone(Exception):
         self.reason = reason
 
 
+@dataclass(frozen=True)
+class _Started:
+    """How a start has ended: with a message, or with the process."""
+
+    seconds: float
+    header: Mapping[str, Any] = field(default_factory=dict)
+    body: bytes = b""
+    gone: _Gone | None = None
+
+
+def _timed_out(seconds: float) -> _Gone:
+    return _Gone(f"Task timed out after {seconds:.2f} seconds")
+
+
 class Process:
-    """A process that has been started, and perhaps still imports its handler. Used by one thread at a time."""
+    """A process that has been started, and perhaps still imports its handler. Used by one thread at a time.
+
+    created ──> wait_until_started ──> call ──> call …
+    """
 
     def __init__(self, spec: Spec, variables: Mapping[str, str], folder: Path, log_stream: str, reaper: Reaper) -> None:
         """`variables` is the whole environment, `folder` one of its own for temporary files.
@@ -89,8 +106,11 @@ class Process:
         """
         self.spec, self.folder, self.log_stream = spec, folder, log_stream
         self._reaper = reaper
-        self._output = bytearray()
-        self._ready = False
+        self._output, self._received = bytearray(), bytearray()
+        self._began = time.monotonic()
+        # How the start has ended, once it has, and whether a call has told of it.
+        self._start: _Started | None = None
+        self._told = False
         # Whoever reaps the process holds it, and who signals its group: the number may be another's afterwards.
         self._reaping = threading.Lock()
         own, theirs = socket.socketpair()
@@ -123,7 +143,7 @@ class Process:
             "libraries": sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}),
             "memory": spec.memory_mb,
         }
-        # One that has ended already is found out at the first call.
+        # One that has ended already is found out when it is waited for.
         with contextlib.suppress(OSError):
             self._send(start, b"")
 
@@ -133,19 +153,47 @@ class Process:
         with self._reaping:
             return self._process.poll() is None
 
+    def wait_until_started(self, seconds: float = _INIT_SECONDS) -> bool:
+        """Wait until the process is ready or has failed; whether it is known by so many seconds after its creation.
+
+        One that takes longer than a minute has failed.
+        """
+        limit = min(seconds, _INIT_SECONDS)
+        if self._start is None:
+            try:
+                header, body = self._receive(self._began + limit)
+                self._start = _Started(time.monotonic() - self._began, header, body)
+            except TimeoutError:
+                if limit < _INIT_SECONDS:
+                    return False
+                self._start = _Started(_INIT_SECONDS, gone=_timed_out(_INIT_SECONDS))
+            except _Gone as gone:
+                self._start = _Started(time.monotonic() - self._began, gone=gone)
+        return True
+
+    @property
+    def failed(self) -> bool:
+        """Whether the start has failed: the first call says how."""
+        return self._start is not None and self._start.header.get("kind") != "ready"
+
     def call(self, request_id: str, payload: bytes, client_context: Any = None) -> Reply:
         """Call the handler; blocks until it has answered, or its time is up. What it does raises nothing here."""
         init_seconds: float | None = None
         began = time.monotonic()
         try:
-            if not self._ready:
-                header, body = self._receive(began + _INIT_SECONDS, _INIT_SECONDS)
-                init_seconds = header.get("seconds")
-                if header["kind"] == "error":
+            if not self._told:
+                self.wait_until_started()
+                assert self._start is not None
+                start, self._told = self._start, True
+                init_seconds = start.header.get("seconds")
+                if start.header.get("kind") != "ready":
+                    began = time.monotonic() - start.seconds
+                if start.gone is not None:
+                    raise start.gone
+                if start.header["kind"] == "error":
                     self.kill()
-                    body = json.dumps({**json.loads(body), "requestId": request_id}).encode()
-                    return self._reply(body, header, began, init_seconds, gone=True)
-                self._ready = True
+                    body = json.dumps({**json.loads(start.body), "requestId": request_id}).encode()
+                    return self._reply(body, start.header, began, init_seconds, gone=True)
             began = time.monotonic()
             limit = self.spec.timeout_seconds
             request = {
@@ -156,7 +204,10 @@ class Process:
             }
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 self._send(request, payload)
-            header, body = self._receive(began + limit, limit)
+            try:
+                header, body = self._receive(began + limit)
+            except TimeoutError:
+                raise _timed_out(limit) from None
             return self._reply(body, header, began, init_seconds)
         except _Gone as gone:
             return self._gone(gone, request_id, began, init_seconds)
@@ -225,9 +276,9 @@ class Process:
         text = json.dumps(header).encode()
         self._channel.sendall(_LENGTHS.pack(len(text), len(body)) + text + body)
 
-    def _receive(self, deadline: float, limit_seconds: float) -> tuple[dict[str, Any], bytes]:
-        """The next message. Raises _Gone when the process has ended, or had to be."""
-        buffer = bytearray()
+    def _receive(self, deadline: float) -> tuple[dict[str, Any], bytes]:
+        """The next message. Raises _Gone when the process has ended, or had to be, and TimeoutError."""
+        buffer = self._received
         poller = select.poll()
         poller.register(self._channel, select.POLLIN)
         poller.register(self._pipe, select.POLLIN)
@@ -237,10 +288,11 @@ class Process:
                 end = _LENGTHS.size + header_length + body_length
                 if len(buffer) >= end:
                     body_at = _LENGTHS.size + header_length
+                    self._received = buffer[end:]
                     return json.loads(buffer[_LENGTHS.size : body_at]), bytes(buffer[body_at:end])
             left = deadline - time.monotonic()
             if left <= 0:
-                raise _Gone(f"Task timed out after {limit_seconds:.2f} seconds")
+                raise TimeoutError
             ready = {descriptor for descriptor, _ in poller.poll(min(left, _LOOK_SECONDS) * 1000)}
             if self._pipe in ready and not self._read_output():
                 poller.unregister(self._pipe)

@@ -6,16 +6,20 @@ import base64
 from collections.abc import Mapping
 from typing import Any
 
+from localcloud.clients import credential_scope
 from localcloud.context import Context, Request
+from localcloud.errors import ServiceError
 from localcloud.functions.asynchronous import Asynchronous
 from localcloud.functions.functions import Functions
-from localcloud.functions.invocation import Invoker
+from localcloud.functions.invocation import Caller, Invoker, Outcome
 from localcloud.functions.logs import Logs
 from localcloud.functions.mappings import Mappings
 from localcloud.functions.packages import refused
 from localcloud.functions.permissions import Permissions
 from localcloud.functions.poller import Poller
 from localcloud.functions.pool import Pool
+from localcloud.principals import Principals
+from localcloud.resource_policies import allows
 from localcloud.service import Handler
 
 
@@ -25,6 +29,7 @@ class Lambda:
     name = "lambda"
 
     def __init__(self, context: Context) -> None:
+        self._context = context
         self._logs = Logs(context)
         self._pool = Pool(context, self._logs)
         self._functions = Functions(context, self._pool)
@@ -33,7 +38,7 @@ class Lambda:
         self._poller = Poller(context, self._functions, self._invoker)
         self._mappings = Mappings(context, self._functions, self._poller)
         self._invoker.on_end(self._poller.settle)
-        permissions = Permissions(context, self._functions)
+        self._permissions = permissions = Permissions(context, self._functions)
         functions, asynchronous, mappings = self._functions, self._asynchronous, self._mappings
         self._operations: dict[str, Handler] = {
             "CreateFunction": functions.create,
@@ -81,6 +86,7 @@ class Lambda:
         """End every process; events that were not handled stay in the store, messages in their queues."""
         self._poller.close()
         self._asynchronous.close()
+        self._invoker.close()
         self._pool.kill()
         self._poller.join()
         self._asynchronous.join()
@@ -105,7 +111,8 @@ class Lambda:
         if kind == "Event":
             self._asynchronous.accept(name, payload)
             return {"StatusCode": 202}
-        outcome = self._invoker.invoke(name, payload, params.get("ClientContext"))
+        caller = caller_of(request, self._context.principals)
+        outcome = self._invoker.invoke(name, payload, params.get("ClientContext"), caller=caller)
         tail = base64.b64encode(outcome.tail).decode() if params.get("LogType") == "Tail" else None
         return {
             "StatusCode": 200,
@@ -114,6 +121,24 @@ class Lambda:
             "Payload": outcome.payload,
             "ExecutedVersion": "$LATEST",
         }
+
+    def invoke_for(self, service: str, source_arn: str, function_arn: str, payload: bytes) -> Outcome:
+        """Invoke a function for another service, and wait for its answer.
+
+        service: who asks, as `apigateway.amazonaws.com`. source_arn: what of that service does. Raises ServiceError:
+        AccessDeniedException where the function's own policy does not let it in, and what an Invoke raises.
+        """
+        name = self._functions.named(function_arn)["FunctionName"]
+        policy = self._permissions.policy(name)
+        account = self._context.account_id
+        if not allows(policy, service=service, action="lambda:InvokeFunction", source_arn=source_arn, account=account):
+            raise ServiceError(
+                "AccessDeniedException",
+                f"User: {service} is not authorized to perform: lambda:InvokeFunction on resource: {function_arn}"
+                f" for {source_arn}: no statement of its resource policy allows it",
+                403,
+            )
+        return self._invoker.invoke(name, payload, caller=Caller())
 
     def tag(self, request: Request) -> dict[str, Any]:
         """TagResource: of a function or an event source mapping."""
@@ -134,3 +159,11 @@ class Lambda:
 
     def _taggable(self, request: Request) -> Functions | Mappings:
         return self._mappings if ":event-source-mapping:" in request.params["Resource"] else self._functions
+
+
+def caller_of(request: Request, principals: Principals) -> Caller | None:
+    """Who makes an Invoke; None for localcloud's own clients: a pipeline's step calls from a thread of its own."""
+    within = credential_scope(request.access_key or "", request.region, "lambda")
+    if request.headers.get("authorization") == within:
+        return None
+    return Caller(principals.of(request.access_key))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -256,6 +258,16 @@ def test_reserved_concurrency(functions: Functions, cloud: Cloud) -> None:
     assert error_of(client.invoke, FunctionName=arn) == ("TooManyRequestsException", "Rate Exceeded.")
     client.delete_function_concurrency(FunctionName=arn)
     assert functions.call(arn, 1) == 1
+
+
+def test_a_burst_of_calls_of_a_function_that_has_just_been_made(functions: Functions, localcloud_only: None) -> None:
+    """More than run at once, and more than there are processes: they wait for each other, and none is refused."""
+    source = "import boto3, os\ndef handler(event, context):\n    return [event, os.getpid()]\n"
+    arn, count = functions.create(source, MemorySize=512), 60
+    with ThreadPoolExecutor(count) as threads:
+        answers = list(threads.map(partial(functions.call, arn), range(count)))
+    assert [number for number, _ in answers] == list(range(count))
+    assert len({process for _, process in answers}) < 16
 
 
 def test_permissions(functions: Functions, cloud: Cloud) -> None:
