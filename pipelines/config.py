@@ -70,6 +70,29 @@ DateFormat = Annotated[str, Field(min_length=2, max_length=200)]
 # --- configs/project.yml ----------------------------------------------------------------------------------------------
 
 
+class Api(Section):
+    """The REST API (template/api.yml)."""
+
+    allowed_origin: Annotated[
+        str,
+        Field(
+            pattern=r"^(\*|https?://[A-Za-z0-9.:-]+)$",
+            json_schema_extra=words("an origin such as https://app.example.com, or * for all"),
+        ),
+    ]
+    """The web pages that may ask from a browser."""
+    requests_per_second: Annotated[int, Field(ge=1, le=10_000)]
+    """All callers together; above it they are told to wait (429)."""
+    burst: Annotated[int, Field(ge=1, le=5_000)]
+    """Requests that may come at once beyond that."""
+    requests_per_address: Annotated[int, Field(ge=10, le=2_000_000_000)]
+    """Requests from one address in five minutes; above it the firewall answers (429)."""
+    cache_gb: Annotated[
+        Literal["0", "0.5", "1.6", "6.1"], Field(json_schema_extra=words('"0", "0.5", "1.6" or "6.1", in quotes'))
+    ]
+    """Size of the cache for forecasts, in GB and in quotes; it costs by the hour. 0 is none."""
+
+
 class Project(Section):
     """The project and where it lives."""
 
@@ -83,6 +106,8 @@ class Project(Section):
     """The AWS account, in quotes: YAML would read digits as a number."""
     region: Annotated[str, Field(pattern=names.REGION_PATTERN, json_schema_extra=words("a region such as eu-west-1"))]
     """The AWS region; the standard variables AWS_REGION and AWS_DEFAULT_REGION go before it."""
+    api: Api
+    """The limits of its REST API."""
 
 
 # --- parts that workloads share ---------------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
-"""The code of the project's Lambda functions, as one zip file that all of them share.
+"""The code of the project's Lambda functions, as zip files that several of them share.
 
-It holds the folders of `SOURCES` and the libraries of `LIBRARIES` as this environment has them, plain Python all of it.
-boto3 is in Lambda's own runtime. The same tree gives the same bytes, and the key in S3 is made of them, so that an
-unchanged tree changes no function.
+A `Bundle` holds folders of the working copy and libraries as this environment has them, plain Python all of it, so that
+it runs on Lambda whatever machine it was packed on. boto3 is in Lambda's own runtime. The same tree gives the same
+bytes, and the key in S3 is made of them, so that an unchanged tree changes no function.
 """
 
 from __future__ import annotations
@@ -11,33 +11,55 @@ import hashlib
 import io
 import zipfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
 import boto3
 
+from pipelines import code_bucket
 from pipelines.errors import UsageError
 from pipelines.names import Names
-from pipelines.session import client
 
-SOURCES = ("pipelines/__init__.py", "pipelines/names.py", "pipelines/deploy/__init__.py", "pipelines/deploy/functions")
-LIBRARIES = ("aws-lambda-powertools", "jmespath", "typing-extensions")
-# Of Powertools what no function here uses: half of its files.
+
+@dataclass(frozen=True)
+class Bundle:
+    """What one zip file holds.
+
+    Attributes:
+        sources: folders and files of the working copy.
+        libraries: distributions.
+        unused: beginnings of the names of their files that no function here imports.
+    """
+
+    sources: tuple[str, ...]
+    libraries: tuple[str, ...]
+    unused: tuple[str, ...]
+
+
+_POWERTOOLS = ("aws-lambda-powertools", "jmespath", "typing-extensions")
 _UNUSED = (
-    "aws_lambda_powertools/event_handler/",
     "aws_lambda_powertools/utilities/kafka/",
     "aws_lambda_powertools/utilities/data_masking/",
     "aws_lambda_powertools/utilities/feature_flags/",
     "aws_lambda_powertools/utilities/parser/",
 )
+DEPLOY = Bundle(
+    ("pipelines/__init__.py", "pipelines/names.py", "pipelines/deploy/__init__.py", "pipelines/deploy/functions"),
+    _POWERTOOLS,
+    (*_UNUSED, "aws_lambda_powertools/event_handler/"),
+)
+"""The functions of the deploy pipelines."""
+API = Bundle(("seed_code/__init__.py", "seed_code/api"), (*_POWERTOOLS, "marshmallow"), _UNUSED)
+"""The functions behind the REST API."""
 _WHEN = (1980, 1, 1, 0, 0, 0)
 
 
-def pack(root: Path) -> bytes:
+def pack(root: Path, bundle: Bundle) -> bytes:
     """The zip file, from the working copy at `root`. Raises UsageError when a library is not installed."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
-        for name, path in sorted([*_sources(root), *_libraries()]):
+        for name, path in sorted([*_sources(root, bundle), *_libraries(bundle)]):
             entry = zipfile.ZipInfo(name, _WHEN)
             entry.external_attr = 0o644 << 16
             entry.compress_type = zipfile.ZIP_DEFLATED
@@ -50,23 +72,23 @@ def key(code: bytes) -> str:
     return f"functions/{hashlib.sha256(code).hexdigest()[:32]}.zip"
 
 
-def upload(session: boto3.Session, names: Names, code: bytes) -> str:
-    """Put the code into the project's code bucket, unless it is there; gives its key."""
-    s3, place = client(session, "s3"), key(code)
-    if not s3.list_objects_v2(Bucket=names.code_bucket, Prefix=place, MaxKeys=1).get("Contents"):
-        s3.put_object(Bucket=names.code_bucket, Key=place, Body=code)
+def upload(session: boto3.Session, names: Names, root: Path, bundle: Bundle) -> str:
+    """Pack a bundle and put it into the project's code bucket, unless it is there; gives its key."""
+    code = pack(root, bundle)
+    place = key(code)
+    code_bucket.put(session, names, place, code)
     return place
 
 
-def _sources(root: Path) -> Iterator[tuple[str, Path]]:
-    for source in SOURCES:
+def _sources(root: Path, bundle: Bundle) -> Iterator[tuple[str, Path]]:
+    for source in bundle.sources:
         path = root / source
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
             yield file.relative_to(root).as_posix(), file
 
 
-def _libraries() -> Iterator[tuple[str, Path]]:
-    for library in LIBRARIES:
+def _libraries(bundle: Bundle) -> Iterator[tuple[str, Path]]:
+    for library in bundle.libraries:
         try:
             found = files(library) or []
         except PackageNotFoundError:
@@ -75,5 +97,5 @@ def _libraries() -> Iterator[tuple[str, Path]]:
             ) from None
         for file in found:
             name = file.as_posix()
-            if name.endswith(".py") and not name.startswith(("..", *_UNUSED)):
+            if name.endswith(".py") and not name.startswith(("..", *bundle.unused)):
                 yield name, Path(str(file.locate()))

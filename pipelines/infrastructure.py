@@ -1,63 +1,69 @@
-"""The project's CloudFormation stack, made and updated from template/project.yml by change sets.
+"""CloudFormation stacks, made and updated by change sets.
 
-What the stack needs and cannot hold is put there before: the functions' code, in a bucket of its own. Whoever runs this
-needs the rights to make the stack's resources, roles among them.
+Whoever runs this needs the rights to make the stacks' resources, roles among them.
 """
 
 from __future__ import annotations
 
+import hashlib
 import time
 import uuid
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import boto3
 from botocore.exceptions import ClientError, WaiterError
 
-from pipelines import functions
+from pipelines import code_bucket
 from pipelines.errors import ServiceError
-from pipelines.names import Names
+from pipelines.names import Names, dns_suffix
 from pipelines.session import client
 
-__all__ = ["deploy"]
+__all__ = ["deploy", "outputs"]
 
 _POLL_SECONDS, _MOST_POLLS = 1, 1800
+_MOST_BYTES = 51_200  # of a template that is sent along
 _UNFINISHED = "_IN_PROGRESS"
 # For another's change to end: what was cut off is being rolled back, say.
 _PATIENCE_SECONDS = 60.0
+# A stack that has change sets only: whose is executed first makes it.
+_BEGUN = "REVIEW_IN_PROGRESS"
+_OVERTAKEN = ("AlreadyExistsException", "ChangeSetNotFound", "InvalidChangeSetStatus")
+_TRIES = 5
 # A stack whose creation was rolled back can only be deleted.
-_UNUSABLE = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "DELETE_FAILED", "REVIEW_IN_PROGRESS")
+_UNUSABLE = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "DELETE_FAILED")
 
 
 def deploy(
     session: boto3.Session,
     names: Names,
-    root: Path,
-    template: Path,
-    *,
-    tracking_uri: str,
+    name: str,
+    template: str,
+    parameters: dict[str, str],
     poll_seconds: float = _POLL_SECONDS,
-    tell: Callable[[str], None] = lambda _: None,
 ) -> list[str]:
-    """Make the stack what the template says; gives what was done to its resources, as `created bucket Bucket`.
+    """Make the stack of that name what a template says; gives what was done, as `created S3::Bucket Bucket`.
 
-    root: the working copy that the functions' code is packed from. tracking_uri: MLflow's. tell: called with what is
-    under way. Raises ServiceError when CloudFormation fails, with the reasons of the resources that failed.
+    poll_seconds: how often CloudFormation is asked how far it is. Raises ServiceError when CloudFormation fails, with
+    the reasons of the resources that failed.
     """
-    tell("packing the functions")
-    code = functions.pack(root)
-    _ensure_bucket(client(session, "s3"), names)
-    key = functions.upload(session, names, code)
-    parameters = {
-        "SageMakerProjectName": names.project,
-        "CodeBucket": names.code_bucket,
-        "CodeKey": key,
-        "MlflowTrackingUri": tracking_uri,
-    }
-    tell(f"deploying the stack {names.stack}")
-    stack = _Stack(client(session, "cloudformation"), names.stack, poll_seconds)
-    return stack.deploy(template.read_text(encoding="utf-8"), parameters)
+    content = template.encode()
+    sent = {"TemplateBody": template}
+    if len(content) > _MOST_BYTES:
+        key = f"templates/{hashlib.sha256(content).hexdigest()[:32]}.yml"
+        code_bucket.put(session, names, key, content)
+        sent = {"TemplateURL": f"https://{names.code_bucket}.s3.{names.region}.{dns_suffix(names.region)}/{key}"}
+    return _Stack(client(session, "cloudformation"), name, poll_seconds).deploy(sent, parameters)
+
+
+def outputs(session: boto3.Session, name: str) -> dict[str, str] | None:
+    """What a stack gives out; None while there is none that was made whole."""
+    try:
+        [stack] = client(session, "cloudformation").describe_stacks(StackName=name)["Stacks"]
+    except ClientError as error:
+        if "does not exist" in error.response["Error"]["Message"]:
+            return None
+        raise
+    return {one["OutputKey"]: one["OutputValue"] for one in stack.get("Outputs", [])} or None
 
 
 class _Stack:
@@ -68,18 +74,28 @@ class _Stack:
         self._poll_seconds = poll_seconds
         self._polling = {"Delay": poll_seconds, "MaxAttempts": int(_MOST_POLLS / poll_seconds)}
 
-    def deploy(self, template: str, parameters: dict[str, str]) -> list[str]:
+    def deploy(self, template: dict[str, str], parameters: dict[str, str]) -> list[str]:
+        """`template`: TemplateBody or TemplateURL."""
+        for _ in range(_TRIES):
+            try:
+                return self._deploy(template, parameters)
+            except ClientError as error:
+                if not _is_overtaken(error):
+                    raise
+        raise ServiceError(f"somebody else changes the stack `{self._name}` all the time; try again afterwards")
+
+    def _deploy(self, template: dict[str, str], parameters: dict[str, str]) -> list[str]:
         status = self._settled()
         if status in _UNUSABLE:
             self._cloudformation.delete_stack(StackName=self._name)
             self._wait("stack_delete_complete")
             status = None
-        kind = "CREATE" if status is None else "UPDATE"
+        kind = "CREATE" if status in (None, _BEGUN) else "UPDATE"
         arn = self._cloudformation.create_change_set(
             StackName=self._name,
             ChangeSetName=f"mlops-{uuid.uuid4().hex}",
             ChangeSetType=kind,
-            TemplateBody=template,
+            **template,
             Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
             Capabilities=["CAPABILITY_NAMED_IAM"],
         )["Id"]
@@ -125,7 +141,7 @@ class _Stack:
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while True:
             status = self._status()
-            if status is None or status == "REVIEW_IN_PROGRESS" or not status.endswith(_UNFINISHED):
+            if status is None or status == _BEGUN or not status.endswith(_UNFINISHED):
                 return status
             if time.monotonic() > deadline:
                 raise ServiceError(
@@ -165,28 +181,12 @@ class _Stack:
         return found[::-1]
 
 
+def _is_overtaken(error: ClientError) -> bool:
+    """Whether somebody else has changed the stack between two of our calls."""
+    said = error.response["Error"]
+    return said["Code"] in _OVERTAKEN or f"{_UNFINISHED} state" in said["Message"]
+
+
 def _told(change: dict[str, Any]) -> str:
     verb = {"Add": "created", "Modify": "updated", "Remove": "deleted"}.get(change["Action"], change["Action"].lower())
     return f"{verb} {change['ResourceType'].removeprefix('AWS::')} {change['LogicalResourceId']}"
-
-
-def _ensure_bucket(s3: Any, names: Names) -> None:
-    """The bucket of the functions' code, made when it is missing: a stack cannot hold the code that it needs."""
-    try:
-        s3.head_bucket(Bucket=names.code_bucket)
-        return
-    except ClientError as error:
-        if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
-            raise
-    # us-east-1 is S3's default and refuses to be named.
-    place = {} if names.region == "us-east-1" else {"LocationConstraint": names.region}
-    s3.create_bucket(Bucket=names.code_bucket, **({"CreateBucketConfiguration": place} if place else {}))
-    s3.put_public_access_block(
-        Bucket=names.code_bucket,
-        PublicAccessBlockConfiguration={
-            "BlockPublicAcls": True,
-            "BlockPublicPolicy": True,
-            "IgnorePublicAcls": True,
-            "RestrictPublicBuckets": True,
-        },
-    )

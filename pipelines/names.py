@@ -39,6 +39,13 @@ VARIANT = "AllTraffic"
 
 # The Lambda functions of the project's stack.
 FUNCTIONS = ("approvals", "deploy-steps", "waiting", "failures")
+# Those of the API's stack.
+API_FUNCTIONS = ("predictions", "forecasts")
+# The stack that an account and region need once, for all projects (template/admin.yml). No project is called so: its
+# name has single hyphens only, and its main stack has its name.
+ADMIN_STACK = "mlops--admin"
+# The stage of the API, which is the end of its address.
+API_STAGE = "prod"
 
 # The condition of the build pipelines that keeps a model from being registered twice.
 ALREADY_REGISTERED = "AlreadyRegistered"
@@ -90,6 +97,11 @@ def partition(region: str) -> str:
     return "aws"
 
 
+def dns_suffix(region: str) -> str:
+    """What the hosts of a region's services end with."""
+    return {"aws-cn": "amazonaws.com.cn", "aws-eusc": "amazonaws.eu"}.get(partition(region), "amazonaws.com")
+
+
 @dataclass(frozen=True)
 class Names:
     """The names of one project in one account and region.
@@ -133,6 +145,11 @@ class Names:
         return self.project
 
     @property
+    def api_stack(self) -> str:
+        """The CloudFormation stack of template/api.yml. Two hyphens, for a project may be called `fraud-api`."""
+        return f"{self.project}--api"
+
+    @property
     def code_bucket(self) -> str:
         """Where the code of the Lambda functions lies before the stack exists that has the project's own bucket."""
         return f"{self.project}-code-{self.account_id}-{self.region}"
@@ -148,8 +165,7 @@ class Names:
         return f"{self.project}-{queue}"
 
     def queue_url(self, queue: str) -> str:
-        suffix = "amazonaws.com.cn" if partition(self.region) == "aws-cn" else "amazonaws.com"
-        return f"https://sqs.{self.region}.{suffix}/{self.account_id}/{self.queue(queue)}"
+        return f"https://sqs.{self.region}.{dns_suffix(self.region)}/{self.account_id}/{self.queue(queue)}"
 
     @property
     def deployments_table(self) -> str:
@@ -229,8 +245,7 @@ class Names:
         return f"sha-{digest[:32]}"
 
     def image_uri(self, workload: str, digest: str) -> str:
-        suffix = {"aws-cn": "amazonaws.com.cn", "aws-eusc": "amazonaws.eu"}.get(partition(self.region), "amazonaws.com")
-        registry = f"{self.account_id}.dkr.ecr.{self.region}.{suffix}"
+        registry = f"{self.account_id}.dkr.ecr.{self.region}.{dns_suffix(self.region)}"
         return f"{registry}/{self.image_repository(workload)}:{self.image_tag(digest)}"
 
     def image_layer_key(self, workload: str, digest: str) -> str:
@@ -272,6 +287,10 @@ class Names:
         """Where Athena writes the results of queries."""
         return f"s3://{self.bucket}/athena"
 
+    def ground_truth_uri(self, workload: str) -> str:
+        """Where what really happened lies: `{this}/yyyy/mm/dd/hh/{inference id}.jsonl`, by the inference's hour."""
+        return f"s3://{self.bucket}/{_workload(workload)}/ground-truth"
+
     def models_uri(self, workload: str) -> str:
         """Where training jobs write their model.tar.gz; SageMaker adds `/{job name}/output/model.tar.gz`."""
         return f"s3://{self.bucket}/{_workload(workload)}/models"
@@ -290,6 +309,23 @@ class LocalPaths:
     @property
     def template(self) -> Path:
         return self.root / "template" / "project.yml"
+
+    @property
+    def api_template(self) -> Path:
+        return self.root / "template" / "api.yml"
+
+    @property
+    def admin_template(self) -> Path:
+        return self.root / "template" / "admin.yml"
+
+    @property
+    def api_document(self) -> Path:
+        return self.images / "api" / "openapi.yml"
+
+    @property
+    def api_page(self) -> Path:
+        """The page that shows the API's document, written by `mlops api`."""
+        return self.state / "api.html"
 
     @property
     def local_overrides(self) -> Path:

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import boto3
 
-from pipelines import images, infrastructure, parameters
+from pipelines import functions, images, infrastructure, parameters
 from pipelines.config import Configuration
 from pipelines.names import MINUTES, LocalPaths, Names
 from pipelines.session import client
 
-__all__ = ["provision", "register_images"]
+__all__ = ["deploy", "provision", "register_images"]
 
 DEEPAR_REPOSITORY, DEEPAR_TAG = "forecasting-deepar", "1"
 FORECASTER, _ = MINUTES
@@ -36,18 +36,33 @@ def provision(
     root: the working copy. tracking_uri: MLflow's. poll_seconds: how often CloudFormation is asked how far it is. tell:
     called with what is under way. Raises ServiceError when the stack fails.
     """
-    changes = infrastructure.deploy(
-        session,
-        configuration.names,
-        root,
-        LocalPaths(root).template,
-        tracking_uri=tracking_uri,
-        poll_seconds=poll_seconds,
-        tell=tell,
-    )
+    names = configuration.names
+    changes = deploy(session, names, root, tracking_uri=tracking_uri, poll_seconds=poll_seconds, tell=tell)
     created = parameters.ensure(session, configuration)
-    made = [f"the stack {configuration.names.stack}: {_counted(changes)}"] if changes else []
+    made = [f"the stack {names.stack}: {_counted(changes)}"] if changes else []
     return [*made, f"{len(created)} runtime values in Parameter Store"] if created else made
+
+
+def deploy(
+    session: boto3.Session,
+    names: Names,
+    root: Path,
+    *,
+    tracking_uri: str,
+    poll_seconds: float = 1.0,
+    tell: Callable[[str], None] = lambda _: None,
+) -> list[str]:
+    """Make the project's stack what template/project.yml says; gives what was done. Raises as `provision` does."""
+    tell("packing the functions")
+    parameters = {
+        "SageMakerProjectName": names.project,
+        "CodeBucket": names.code_bucket,
+        "CodeKey": functions.upload(session, names, root, functions.DEPLOY),
+        "MlflowTrackingUri": tracking_uri,
+    }
+    tell(f"deploying the stack {names.stack}")
+    template = LocalPaths(root).template.read_text(encoding="utf-8")
+    return infrastructure.deploy(session, names, names.stack, template, parameters, poll_seconds)
 
 
 def register_images(session: boto3.Session, names: Names, root: Path) -> list[images.Registered]:

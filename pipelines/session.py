@@ -1,7 +1,7 @@
 """The one place that makes boto3 and SageMaker sessions.
 
-Whether the other end is AWS or localcloud is decided by the standard variable AWS_ENDPOINT_URL, which botocore reads;
-nothing here, or above, asks.
+Whether the other end is AWS or localcloud is decided by the standard variable AWS_ENDPOINT_URL, which botocore reads.
+Nothing here, or above, asks, but for addresses that botocore does not know (`web_address`).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import boto3
 from botocore.config import Config
 
+from pipelines.errors import UsageError
 from pipelines.names import Names
 
 if TYPE_CHECKING:
@@ -40,11 +41,32 @@ def boto_session(names: Names) -> boto3.Session:
 
 
 def client(session: boto3.Session, service: str) -> Any:
-    """A client of one service: short to connect, and patient with throttling."""
-    return session.client(
-        service,
-        config=Config(connect_timeout=5, read_timeout=60, retries={"mode": "standard"}),
-    )
+    """A client of one service: short to connect, and patient with throttling.
+
+    Raises UsageError when the environment's address for AWS is none.
+    """
+    config = Config(connect_timeout=5, read_timeout=60, retries={"mode": "standard"})
+    try:
+        return session.client(service, config=config)
+    except ValueError as error:
+        given = os.environ.get("AWS_ENDPOINT_URL")
+        raise UsageError(
+            f"AWS_ENDPOINT_URL is `{given}`, expected an address such as http://127.0.0.1:4610: {error}"
+        ) from None
+
+
+def web_address(site: str, name: str, host: str) -> str:
+    """Where something answers that has a host of its own on AWS and is no service of botocore's, such as an API.
+
+    AWS_ENDPOINT_URL goes before the host: what stands for AWS there has one host only, and things by their path.
+
+    Args:
+        site: what kind of thing it is: `execute-api` or `auth`.
+        name: which one.
+        host: its host on AWS.
+    """
+    endpoint = os.environ.get("AWS_ENDPOINT_URL")
+    return f"{endpoint.rstrip('/')}/_aws/{site}/{name}" if endpoint else f"https://{host}"
 
 
 @contextmanager

@@ -254,7 +254,7 @@ def answering(url: str, timeout_seconds: float = 30.0) -> Any:
     try:
         with opener.open(url, timeout=timeout_seconds) as response:
             body = response.read()
-    except (urllib.error.URLError, OSError):
+    except (urllib.error.URLError, OSError, ValueError):  # ValueError: it is no address
         return None
     try:
         return json.loads(body)

@@ -65,9 +65,9 @@ def dotted(path: KeyPath) -> str:
     return text
 
 
-def read(path: Path, shown_as: str) -> Document:
+def read(path: Path, shown_as: str, *, aliases: bool = False) -> Document:
     """Read one file whose root is a mapping. Mistakes are returned, not raised: the caller lists those of all files
-    together.
+    together. aliases: whether a value may stand for another one that has an anchor.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -80,7 +80,7 @@ def read(path: Path, shown_as: str) -> Document:
     loader = yaml.SafeLoader(text)
     try:
         root = loader.get_single_node()
-        if root is not None and (line := _shared(root, set())) is not None:
+        if not aliases and root is not None and (line := _shared(root, set())) is not None:
             return _unusable(Position(shown_as, line), "an anchor is used by an alias; expected each value written out")
         values = None if root is None else loader.construct_document(root)
     except yaml.MarkedYAMLError as error:

@@ -43,6 +43,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "rollback": ("rollback", "Bring a stage back to the version before."),
     "endpoints": ("endpoints", "Show what the stages serve, and how it does."),
     "invoke": ("invoke", "Ask a stage's endpoint."),
+    "api": ("api", "Bring the REST API up to date; print its URL and a token."),
     "report": ("report", "Write an execution's report as one HTML page."),
 }
 """verb: (module of `pipelines.cli`, its line in the help)"""

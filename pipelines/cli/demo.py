@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.text import Text
 
 from pipelines import executions, git, ingest, provision, registry, stack, starter
+from pipelines.api import deployment as api_deployment
 from pipelines.cli import demo_stages, environment, show
 from pipelines.cli.context import Context
 from pipelines.cli.report import write as write_report
@@ -112,14 +113,18 @@ def command(
                 # Writing the minutes takes one processor for as long as the first pipeline mostly leaves one idle.
                 group = MINUTES.name(context.names)
                 ingested = threads.submit(ingest.write, context.session, group, ingest.read(minutes), go_on)
+                api = threads.submit(
+                    api_deployment.deploy, context.session, context.configuration, paths, poll_seconds=0.1
+                )
                 first = _build(out, context, CARDHOLDERS, moment, data_uri)
                 with out.status("writing minutes to the feature store", spinner="dots"):
-                    mlflow.result(), ingested.result()
+                    mlflow.result(), ingested.result(), api.result()
             second = _build(out, context, FORECASTER, moment, None)
             good = first.status == second.status == "Succeeded"
             if good:
                 deployed = [demo_stages.deploy(out, context, workload) for workload in (CARDHOLDERS, FORECASTER)]
                 good = all(deployed) and demo_stages.show_roll_back(out, context)
+                good = good and demo_stages.show_api(out, context)
             _report(out, context, {CARDHOLDERS: first, FORECASTER: second})
             if keep:
                 environment.keep(paths, variables)
@@ -300,6 +305,7 @@ def _next(out: Console, servers: Stack, keep: bool, good: bool, seconds: float) 
     if good:
         steps.append(("mlops endpoints", "what the stages serve, and how it does"))
         steps.append(("mlops invoke cardholders", "ask production"))
+        steps.append(("mlops api", "the REST API: its URL, a token, and a page to try it on"))
         steps.append(('mlops rollback --workload cardholders --stage staging --why "…"', "go back by hand"))
     steps.append(("mlops run cardholders build", "run again: what has not changed comes from the cache"))
     width = max(len(what) for what, _ in steps) + 2

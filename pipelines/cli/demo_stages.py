@@ -21,10 +21,13 @@ from threading import Event, Thread
 from typing import Any
 from urllib.parse import urlsplit
 
+import requests
 from rich.console import Console
 from rich.text import Text
 
 from pipelines import registry, stages
+from pipelines.api import access
+from pipelines.cli.api import EXAMPLE
 from pipelines.cli.context import Context
 from pipelines.cli.deployment import bring_pipelines, deployments, follow_started
 from pipelines.cli.invoke import golden_request
@@ -37,6 +40,7 @@ from pipelines.session import client
 CARDHOLDERS = "cardholders"
 WHO = "mlops demo"
 _PAUSE_SECONDS = 0.04
+_SECONDS = 30
 
 
 def deploy(out: Console, context: Context, workload: str) -> bool:
@@ -69,6 +73,26 @@ def show_roll_back(out: Console, context: Context) -> bool:
     came_back = execution.status == "Failed" and serving is not None and serving.version == good.version
     _reject(out, context, bad, good)
     return came_back
+
+
+def show_api(out: Console, context: Context) -> bool:
+    """Ask the REST API, as an application would; whether it answered."""
+    _heading(out, "the REST API")
+    found = access.find(context.session, context.names)
+    body = json.dumps(EXAMPLE)
+    with out.status("asking the REST API", spinner="dots"):
+        try:
+            answer = requests.post(
+                f"{found.url}/predictions",
+                data=body,
+                headers={"Authorization": f"Bearer {found.token().value}", "Content-Type": "application/json"},
+                timeout=_SECONDS,
+            )
+        except requests.RequestException as error:
+            raise ServiceError(f"the REST API at {found.url} did not answer: {error}") from None
+    for label, text in (("POST", f"{found.url}/predictions"), ("request", body), ("answer", answer.text.strip())):
+        out.print(Text.assemble((f"{label:<9}", "bright_black"), _short(text)), soft_wrap=True)
+    return answer.status_code == 200
 
 
 def _decide(out: Console, context: Context, workload: str, version: int, stage: str, why: str) -> Execution:
@@ -201,4 +225,4 @@ def _heading(out: Console, what: str) -> None:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= 160 else f"{text[:157]}…"
+    return text if len(text) <= 320 else f"{text[:317]}…"

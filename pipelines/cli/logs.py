@@ -12,10 +12,11 @@ from pipelines.cli import select
 from pipelines.cli.context import Context
 from pipelines.cli.options import ExecutionOption, PipelineOption, WorkloadOption
 from pipelines.errors import UsageError
-from pipelines.names import FUNCTIONS
+from pipelines.names import API_FUNCTIONS, FUNCTIONS
 from pipelines.session import client
 
 _FINISHED = {"Completed", "Failed", "Stopped"}
+_FUNCTIONS = (*FUNCTIONS, *API_FUNCTIONS)
 
 
 def command(
@@ -23,7 +24,7 @@ def command(
         str,
         typer.Argument(
             metavar="STEP|JOB|FUNCTION",
-            help=f"A step of the last execution, a job by its name, or a function: {', '.join(FUNCTIONS)}.",
+            help=f"A step of the last execution, a job by its name, or a function: {', '.join(_FUNCTIONS)}.",
         ),
     ],
     workload: WorkloadOption = None,
@@ -33,7 +34,7 @@ def command(
 ) -> None:
     """Print what the job of a step wrote, or a Lambda function of the project."""
     context = Context.here()
-    if name in FUNCTIONS:
+    if name in _FUNCTIONS:
         lines = executions.function_lines(client(context.session, "logs"), context.names.function(name))
         for line in lines:
             typer.echo(line)

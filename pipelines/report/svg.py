@@ -108,8 +108,11 @@ Scale = LinearScale | LogScale
 
 
 def round_ticks(low: float, high: float, about: int = 5) -> list[float]:
-    """Round values (1, 2, 2.5 or 5 times a power of ten) that cover low to high, about as many as asked for."""
-    if not (math.isfinite(low) and math.isfinite(high)) or high <= low:
+    """Round values (1, 2, 2.5 or 5 times a power of ten) that cover low to high, about as many as asked for.
+
+    They have twelve digits behind the point; of a range without room for two such values there is only `low`.
+    """
+    if not 1e-12 < high - low < math.inf:
         return [low]
     rough = (high - low) / max(1, about - 1)
     power = 10.0 ** math.floor(math.log10(rough))

@@ -1,4 +1,4 @@
-"""The project's template as plain data: a short form such as `!Ref Bucket` is what it stands for, {"Ref": "Bucket"}."""
+"""The templates as plain data: a short form such as `!Ref Bucket` is what it stands for, {"Ref": "Bucket"}."""
 
 from __future__ import annotations
 
@@ -11,9 +11,14 @@ from tests.pipelines.conftest import ROOT
 
 
 @cache
-def read() -> dict[str, Any]:
-    """template/project.yml."""
-    document: dict[str, Any] = yaml.load((ROOT / "template" / "project.yml").read_text(), _Loader)
+def read(name: str = "project") -> dict[str, Any]:
+    """template/{name}.yml."""
+    return parse((ROOT / "template" / f"{name}.yml").read_text())
+
+
+def parse(text: str) -> dict[str, Any]:
+    """A template's text."""
+    document: dict[str, Any] = yaml.load(text, _Loader)
     return document
 
 

@@ -84,8 +84,19 @@ def test_mistakes_of_the_configuration_are_printed_without_a_traceback(
     (copy / "configs" / "project.yml").write_text("name: Fraud\n")
     status, out, err = mlops(copy, "definition", "cardholders", "build")
     assert (status, out) == (2, "")
-    assert err.startswith("mlops: the configuration has 3 mistakes:\n  configs/project.yml:1: name: ")
+    assert err.startswith("mlops: the configuration has 4 mistakes:\n  configs/project.yml:1: name: ")
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("given", ["127.0.0.1:4610", "nonsense"])
+def test_an_address_that_is_none_is_told(
+    copy: Path, mlops: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", given)
+    for verb in ("status", "api"):
+        status, out, err = mlops(copy, verb)
+        assert (status, out) == (2, "")
+        assert f"AWS_ENDPOINT_URL is `{given}`, expected an address such as http://127.0.0.1:4610" in err
 
 
 def test_a_bug_keeps_its_traceback(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -95,13 +97,8 @@ def test_a_stack_that_cannot_be_made_says_why_and_can_be_made_when_that_is_mende
     s3.create_bucket(Bucket=project.names.bucket, CreateBucketConfiguration=place)
 
     def deploy() -> list[str]:
-        return infrastructure.deploy(
-            project.session,
-            project.names,
-            ROOT,
-            ROOT / "template" / "project.yml",
-            tracking_uri="http://127.0.0.1:9",
-            poll_seconds=0.05,
+        return provision.deploy(
+            project.session, project.names, ROOT, tracking_uri="http://127.0.0.1:9", poll_seconds=0.05
         )
 
     with pytest.raises(ServiceError, match=f"Bucket: .*{project.names.bucket}.*exists"):
@@ -120,6 +117,30 @@ def test_a_stack_that_is_being_rolled_back_is_waited_for_and_not_for_ever(monkey
         infrastructure._Stack(cloudformation, "mlops-demo", 0.001)._settled()
 
 
+def test_several_who_make_a_stack_at_once_all_end_well(project: Any) -> None:
+    name = f"{project.names.project}--shared"
+    value = {"Type": "AWS::SSM::Parameter", "Properties": {"Name": f"/{name}", "Type": "String", "Value": "1"}}
+    body = json.dumps({"Resources": {"Value": value}})
+    # Somebody's who was cut off before it was executed.
+    client(project.session, "cloudformation").create_change_set(
+        StackName=name, ChangeSetName="left", ChangeSetType="CREATE", TemplateBody=body
+    )
+    arguments = (project.session, project.names, name, body, {}, 0.02)
+    with ThreadPoolExecutor(4) as threads:
+        made = [threads.submit(infrastructure.deploy, *arguments) for _ in range(4)]
+    assert sorted(one.result() for one in made)[-1] == ["created SSM::Parameter Value"]
+    assert client(project.session, "ssm").get_parameter(Name=f"/{name}")["Parameter"]["Value"] == "1"
+
+
+def test_a_projects_stacks_are_no_other_projects() -> None:
+    """A stack that is taken for one's own is changed to one's own template: what else it had is gone."""
+    ours, theirs = (names.Names(project, "1" * 12, "eu-west-1") for project in ("fraud", "fraud-api"))
+    assert len({ours.stack, ours.api_stack, theirs.stack, theirs.api_stack, names.ADMIN_STACK}) == 5
+    for stack in (ours.api_stack, theirs.api_stack, names.ADMIN_STACK):
+        with pytest.raises(ValueError, match="single hyphens"):
+            names.Names(stack, "1" * 12, "eu-west-1")
+
+
 def test_the_template_has_no_resource_that_names_do_not_know() -> None:
     """What the template names is made of the project's name, so that two projects share an account."""
     for logical, resource in template.read()["Resources"].items():
@@ -130,7 +151,8 @@ def test_the_template_has_no_resource_that_names_do_not_know() -> None:
 
 def test_the_same_tree_gives_the_same_code(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "pipelines", tmp_path / "pipelines", ignore=shutil.ignore_patterns("__pycache__"))
-    assert functions.key(functions.pack(tmp_path)) == functions.key(functions.pack(ROOT))
+    packed = [functions.pack(root, functions.DEPLOY) for root in (tmp_path, ROOT)]
+    assert functions.key(packed[0]) == functions.key(packed[1])
 
 
 def test_our_image_stands_in_for_sagemakers_deepar_and_the_newest_does(project: Any) -> None:

@@ -5,30 +5,25 @@ Opening a page is what takes time here, so that each is opened once for each wid
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from pipelines.report.page import Inputs, render
+from tests.pipelines.browsers import chromium
 from tests.pipelines.report_pages import SECTIONS, before, failed_in_training, inputs, rolled_back, stage, stages
 
 pytestmark = pytest.mark.browser
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 SIZES = {"desktop": (1280, 900), "phone": (375, 800)}
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Headless Chromium: the system's, or else the one that Playwright keeps (`tests/install-browser` sees to one)."""
-    found = next((path for name in NAMES if (path := shutil.which(name))), None)
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+    with chromium() as started:
         yield started
-        started.close()
 
 
 def _open(browser: Browser, size: str, folder: Path, told: Inputs, scheme: str = "light") -> Page:

@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ElementTree
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipelines import graph
@@ -105,6 +105,13 @@ def test_ticks_are_round_cover_the_range_and_are_few(one: float, other: float, a
     assert ticks == sorted(set(ticks))
 
 
+@pytest.mark.parametrize(
+    ("low", "high"), [(0.0, 5e-324), (0.0, 1e-13), (2.0, 2.0 + 1e-13), (-1.7e308, 1.7e308), (math.nan, 1.0), (3.0, 3.0)]
+)
+def test_a_range_without_room_for_ticks_has_one_at_its_low_end(low: float, high: float) -> None:
+    assert round_ticks(low, high) == [pytest.approx(low, nan_ok=True)]
+
+
 @given(st.floats(1e-3, 1e6), st.floats(1.5, 1e6), st.integers(2, 8))
 def test_log_ticks_lie_in_the_range(low: float, factor: float, about: int) -> None:
     scale = LogScale(low, low * factor, 0, 100)
@@ -164,6 +171,7 @@ def test_calibration_needs_a_bin_with_examples() -> None:
 
 
 @given(st.lists(st.tuples(_finite, _finite, _finite), min_size=1, max_size=8))
+@example([(0.0, 0.0, 5e-324)])
 def test_spreads_stay_inside_their_drawing(rows: list[tuple[float, float, float]]) -> None:
     spreads = [charts.Spread(f"C{n}", *sorted(row)) for n, row in enumerate(rows)]
     plot = charts.spread_chart("Amount", spreads)
