@@ -55,6 +55,7 @@ from peers.deployment_harness import (
     laptop,
     percentile,
     requests,
+    serve,
 )
 from peers.load import Done, Generator, Load
 from rich.console import Console
@@ -209,34 +210,7 @@ def _post(port: int, body: str) -> bytes:
 
 def deploy(here: Laptop) -> int:
     """A real-time endpoint that captures everything, as the stages' do; gives the port of its server."""
-    sagemaker, names = client(here.context.session, "sagemaker"), here.context.names
-    sagemaker.create_model(
-        ModelName=ENDPOINT,
-        ExecutionRoleArn=names.role_arn,
-        Containers=[{"ModelPackageName": here.package.arn}],
-    )
-    sagemaker.create_endpoint_config(
-        EndpointConfigName=ENDPOINT,
-        ProductionVariants=[
-            {
-                "VariantName": "AllTraffic",
-                "ModelName": ENDPOINT,
-                "InstanceType": "ml.m5.large",
-                "InitialInstanceCount": 1,
-                "InitialVariantWeight": 1.0,
-            }
-        ],
-        DataCaptureConfig={
-            "EnableCapture": True,
-            "InitialSamplingPercentage": 100,
-            "DestinationS3Uri": names.capture_uri(CARDHOLDERS),
-            "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
-            "CaptureContentTypeHeader": {"JsonContentTypes": [JSON]},
-        },
-    )
-    sagemaker.create_endpoint(EndpointName=ENDPOINT, EndpointConfigName=ENDPOINT)
-    waiter = sagemaker.get_waiter("endpoint_in_service")
-    waiter.wait(EndpointName=ENDPOINT, WaiterConfig={"Delay": 1, "MaxAttempts": _START_SECONDS})
+    serve(here.context, here.package.arn, CARDHOLDERS, ENDPOINT)
     process = next(child for child in psutil.Process().children() if _is_localcloud(child, here.servers.port))
     for child in process.children(recursive=True):
         if port := child.environ().get("SAGEMAKER_BIND_TO_PORT"):

@@ -27,7 +27,7 @@ from pipelines.cli import environment, up  # noqa: E402
 from pipelines.cli.context import Context  # noqa: E402
 from pipelines.cli.run import bring, moment_of, tracking_uri, uploaded, watched  # noqa: E402
 from pipelines.config import load  # noqa: E402
-from pipelines.names import LocalPaths  # noqa: E402
+from pipelines.names import VARIANT, LocalPaths  # noqa: E402
 from pipelines.registry import Package  # noqa: E402
 from pipelines.session import client  # noqa: E402
 from pipelines.stack import Stack  # noqa: E402
@@ -36,6 +36,7 @@ CARDHOLDERS = "cardholders"
 # As few as the quality gate lets through: the served model has the demo's number of trees and leaves all the same.
 TRANSACTIONS, HOLDERS = 120_000, 1_500
 JSON = "application/json"
+_START_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -74,15 +75,66 @@ def laptop(out: Console) -> Iterator[Laptop]:
                 data = _transactions(folder)
                 up.prepare(servers, paths, paths.local_overrides)
             context = Context(ROOT)
-            yield Laptop(context, servers, folder, _built(out, context, data))
+            package = built(out, context, CARDHOLDERS, uploaded(out, context, CARDHOLDERS, data))
+            yield Laptop(context, servers, folder, package)
         finally:
             servers.stop()
 
 
-def packages(context: Context) -> list[Package]:
+def packages(context: Context, workload: str = CARDHOLDERS) -> list[Package]:
     """Newest first."""
-    group = context.names.package_group(CARDHOLDERS)
+    group = context.names.package_group(workload)
     return registry.packages(client(context.session, "sagemaker"), group)
+
+
+def serve(context: Context, package_arn: str, workload: str, endpoint: str) -> None:
+    """A real-time endpoint of one machine that captures everything, as the stages' do; in service."""
+    sagemaker, names = client(context.session, "sagemaker"), context.names
+    sagemaker.create_model(
+        ModelName=endpoint, ExecutionRoleArn=names.role_arn, Containers=[{"ModelPackageName": package_arn}]
+    )
+    sagemaker.create_endpoint_config(
+        EndpointConfigName=endpoint,
+        ProductionVariants=[
+            {
+                "VariantName": VARIANT,
+                "ModelName": endpoint,
+                "InstanceType": "ml.m5.large",
+                "InitialInstanceCount": 1,
+                "InitialVariantWeight": 1.0,
+            }
+        ],
+        DataCaptureConfig={
+            "EnableCapture": True,
+            "InitialSamplingPercentage": 100,
+            "DestinationS3Uri": names.capture_uri(workload),
+            "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
+            "CaptureContentTypeHeader": {"JsonContentTypes": [JSON]},
+        },
+    )
+    sagemaker.create_endpoint(EndpointName=endpoint, EndpointConfigName=endpoint)
+    waiter = sagemaker.get_waiter("endpoint_in_service")
+    waiter.wait(EndpointName=endpoint, WaiterConfig={"Delay": 1, "MaxAttempts": _START_SECONDS})
+
+
+def built(out: Console, context: Context, workload: str, data_uri: str | None = None) -> Package:
+    """The package that a workload's build pipeline registers."""
+    bring(out, context, workload, "build")
+    arn = starter.start(
+        context.session,
+        context.names,
+        workload,
+        "build",
+        evaluation_time=moment_of(None, datetime.now(UTC), workload),
+        git_commit=git.commit(ROOT),
+        mlflow_tracking_uri=tracking_uri(),
+        input_data_uri=data_uri,
+    )
+    execution = watched(out, context, arn, workload, "build")
+    known = packages(context, workload)
+    if execution.status != "Succeeded" or not known:
+        raise SystemExit(f"the build ended as {execution.status} and registered {len(known)} packages")
+    return known[0]
 
 
 def requests(count: int, seed: int = 1) -> list[str]:
@@ -149,24 +201,3 @@ def _transactions(folder: Path) -> Path:
     command = [sys.executable, "-m", "seed_code.cardholders.generate", "--out", str(file), *sizes]
     subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     return file
-
-
-def _built(out: Console, context: Context, data: Path) -> Package:
-    """The package that cardholders' build pipeline registers."""
-    data_uri = uploaded(out, context, CARDHOLDERS, data)
-    bring(out, context, CARDHOLDERS, "build")
-    arn = starter.start(
-        context.session,
-        context.names,
-        CARDHOLDERS,
-        "build",
-        evaluation_time=moment_of(None, datetime.now(UTC), CARDHOLDERS),
-        git_commit=git.commit(ROOT),
-        mlflow_tracking_uri=tracking_uri(),
-        input_data_uri=data_uri,
-    )
-    execution = watched(out, context, arn, CARDHOLDERS, "build")
-    known = packages(context)
-    if execution.status != "Succeeded" or not known:
-        raise SystemExit(f"the build ended as {execution.status} and registered {len(known)} packages")
-    return known[0]
