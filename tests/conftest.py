@@ -1,11 +1,12 @@
 """What all tests share: a localcloud that really runs, hypothesis without a clock, service models that are read once,
-and the option that renews golden files.
+the option that renews golden files, and which process runs which file.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import os
 import queue
 import re
@@ -16,10 +17,13 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from botocore import loaders
 from hypothesis import settings
+from xdist.scheduler import LoadFileScheduling
+from xdist.workermanage import WorkerController
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -34,6 +38,52 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="write the golden definitions and the tables of the reference anew instead of comparing with them",
     )
+
+
+class _FromBothEnds(LoadFileScheduling):
+    """Hands out whole files: every second process (`-n`) takes them from the front of the queue, the others from its
+    back. What stands close together there needs the same libraries and fixtures, which then exist once.
+    """
+
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        if self.nodes.index(node) % 2:
+            self.workqueue.move_to_end(next(reversed(self.workqueue)), last=False)
+        super()._assign_work_unit(node)
+
+
+# At the ends what takes long, and in the middle, where the processes meet, what is short.
+_QUEUE = ("tests/pipelines/deploy/", "tests/pipelines/", "tests/contract/", "tests/localcloud/", "tests/seed_code/")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _FromBothEnds | None:
+    if config.option.dist != "load":  # what `-n` alone means
+        return None
+    config.option.loadscopereorder = False  # it would put files with many tests first
+    return _FromBothEnds(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        return next((place for place, start in enumerate(_QUEUE) if item.nodeid.startswith(start)), 3)
+
+    items.sort(key=place)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Libraries, models and tests are a million objects that stay: what looks for garbage need not see them."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.set_threshold(20_000, 20, 20)
+        gc.enable()
+
+
+def pytest_sessionfinish() -> None:
+    gc.unfreeze()
 
 
 @pytest.fixture

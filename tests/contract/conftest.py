@@ -1,6 +1,4 @@
-"""The account that the contract suite talks to: a localcloud of its own, or AWS.
-
-By default each test session starts `python -m localcloud up` on a free port with a temporary state, and ends it.
+"""The account that the contract suite talks to: the localcloud that all tests of a process share, or AWS.
 
 With MLOPS_CONTRACT_TARGET=aws the same tests run against an AWS account, by the ordinary AWS configuration
 (AWS_PROFILE or the like, AWS_DEFAULT_REGION), and nothing is started. They then need
@@ -92,21 +90,8 @@ def _spawn(*arguments: str) -> Running:
     return Running(process, int(line.partition("http://127.0.0.1:")[2].split()[0]))
 
 
-def _end(running: Running) -> None:
-    if running.process.poll() is None:
-        running.process.terminate()
-    try:
-        running.process.wait(timeout=30)
-    except subprocess.TimeoutExpired:
-        running.kill()
-        raise
-    finally:
-        if running.process.stdout is not None:
-            running.process.stdout.close()
-
-
 @pytest.fixture(scope="session")
-def cloud() -> Iterator[Cloud]:
+def cloud(request: pytest.FixtureRequest) -> Iterator[Cloud]:
     """The account under test, with a bucket and a role."""
     if _ON_AWS:
         session = boto3.Session()
@@ -120,27 +105,23 @@ def cloud() -> Iterator[Cloud]:
             image_uri=os.environ.get("CONTRACT_IMAGE_URI"),
         )
         return
-    running = _spawn()
-    try:
-        yield _furnished(running)
-    finally:
-        _end(running)
+    yield _furnished(request.getfixturevalue("localcloud").endpoint)
 
 
-def _furnished(running: Running) -> Cloud:
+def _furnished(endpoint_url: str) -> Cloud:
     session = _placeholder_session()
     bucket = "contract-bucket"
-    session.client("s3", endpoint_url=running.endpoint_url).create_bucket(
+    session.client("s3", endpoint_url=endpoint_url).create_bucket(
         Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": _REGION}
     )
-    role = session.client("iam", endpoint_url=running.endpoint_url).create_role(
+    role = session.client("iam", endpoint_url=endpoint_url).create_role(
         RoleName="contract-role", AssumeRolePolicyDocument='{"Version": "2012-10-17", "Statement": []}'
     )["Role"]
     return Cloud(
         session=session,
         region=_REGION,
         account_id="123456789012",
-        endpoint_url=running.endpoint_url,
+        endpoint_url=endpoint_url,
         role_arn=role["Arn"],
         bucket=bucket,
     )
@@ -155,7 +136,7 @@ def localcloud_only() -> None:
 
 @pytest.fixture
 def start_localcloud(localcloud_only: None) -> Iterator[Callable[[Path], Running]]:
-    """Starts a localcloud over a state folder; all are ended after the test."""
+    """Starts a localcloud over a state folder; all are killed after the test."""
     started: list[Running] = []
 
     def start(state: Path) -> Running:
@@ -165,7 +146,9 @@ def start_localcloud(localcloud_only: None) -> Iterator[Callable[[Path], Running
 
     yield start
     for running in started:
-        _end(running)
+        running.kill()
+        if running.process.stdout is not None:
+            running.process.stdout.close()
 
 
 @pytest.fixture

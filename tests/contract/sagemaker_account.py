@@ -23,14 +23,15 @@ ENDED = ("Completed", "Failed", "Stopped", "Succeeded")
 
 def until(ask: Callable[[], Any], what: str) -> Any:
     """The first true answer to a question that is asked again and again; fails when the deadline is over."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
+    started = time.monotonic()
     never = threading.Event()
     while True:
         answer = ask()
         if answer:
             return answer
-        assert time.monotonic() < deadline, f"after {DEADLINE_SECONDS:g} s still not: {what}"
-        never.wait(0.05)
+        waited = time.monotonic() - started
+        assert waited < DEADLINE_SECONDS, f"after {DEADLINE_SECONDS:g} s still not: {what}"
+        never.wait(min(max(0.02, waited / 8), 0.1))  # less often the longer it takes: asking is work, too
 
 
 def error_of(call: Callable[..., Any], **params: Any) -> tuple[str, str]:

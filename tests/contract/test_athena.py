@@ -333,6 +333,7 @@ def test_records_wait_for_a_bucket_that_is_gone(account: Account, localcloud_onl
     assert settled(account, group)["OfflineStoreStatus"] == {"Status": "Active"}
 
 
+@pytest.mark.slow  # that what is committed outlives a crash, test_core shows
 def test_what_was_accepted_survives_being_killed(
     start_localcloud: Callable[[Path], Any], client_of: Callable[..., Any], tmp_path: Path
 ) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import urllib.request
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.contract.conftest import Running
+from tests.contract.conftest import Cloud
 from tests.contract.sagemaker_account import INSTANCE, Account, error_of, until
 
 SCOPE = {"ServiceNamespace": "sagemaker", "ScalableDimension": "sagemaker:variant:DesiredInstanceCount"}
@@ -94,12 +93,10 @@ def test_a_target_and_its_policy(account: Account, endpoint: str) -> None:
 
 
 def test_an_endpoint_follows_its_invocations(
-    start_localcloud: Callable[[Path], Running], client_of: Callable[..., Any], tmp_path: Path
+    cloud: Cloud, account: Account, endpoint: str, localcloud_only: None
 ) -> None:
-    running = start_localcloud(tmp_path)
-    account = Account(lambda service: client_of(running, service), "eu-west-1")
-    endpoint, scaling = serve(account), account.client("application-autoscaling")
-    variant = {**SCOPE, "ResourceId": f"endpoint/{endpoint}/variant/AllTraffic"}
+    scaling, resource_id = account.client("application-autoscaling"), f"endpoint/{endpoint}/variant/AllTraffic"
+    variant = {**SCOPE, "ResourceId": resource_id}
     scaling.register_scalable_target(**variant, MinCapacity=1, MaxCapacity=2)
     scaling.put_scaling_policy(**policy_of(variant, 3, ScaleInCooldown=60, ScaleOutCooldown=60))
     runtime = account.client("sagemaker-runtime")
@@ -107,7 +104,7 @@ def test_an_endpoint_follows_its_invocations(
     def minute(requests: int) -> None:
         for _ in range(requests):
             runtime.invoke_endpoint(EndpointName=endpoint, Body=b"a")
-        advance(running, 60)
+        advance(cloud, 60)
 
     for _ in range(4):
         minute(5)
@@ -117,7 +114,9 @@ def test_an_endpoint_follows_its_invocations(
     assert settled(account, endpoint) == 1
 
     def ended() -> Any:
-        found = scaling.describe_scaling_activities(ServiceNamespace="sagemaker")["ScalingActivities"]
+        found = scaling.describe_scaling_activities(ServiceNamespace="sagemaker", ResourceId=resource_id)[
+            "ScalingActivities"
+        ]
         return found if {activity["StatusCode"] for activity in found} == {"Successful"} else None
 
     activities = until(ended, "the activities are over")
@@ -129,8 +128,8 @@ def test_an_endpoint_follows_its_invocations(
     assert "-AlarmHigh-" in activities[1]["Cause"]
 
 
-def advance(running: Running, seconds: float) -> None:
-    address = f"{running.endpoint_url}/_localcloud/advance"
+def advance(cloud: Cloud, seconds: float) -> None:
+    address = f"{cloud.endpoint_url}/_localcloud/advance"
     request = urllib.request.Request(address, data=str(seconds).encode(), method="POST")
     with urllib.request.urlopen(request, timeout=60) as answer:
         assert answer.status == 200

@@ -352,11 +352,12 @@ def test_several_records_are_read_at_once(account: Account, runtime: Any, shared
 
 def test_a_record_expires(account: Account, runtime: Any) -> None:
     group = make_group(
-        account, OnlineStoreConfig={"EnableOnlineStore": True, "TtlDuration": {"Unit": "Days", "Value": 1}}
+        account, OnlineStoreConfig={"EnableOnlineStore": True, "TtlDuration": {"Unit": "Weeks", "Value": 100}}
     )
+    # Other tests let time pass: what is new by this machine's clock is some days old by then.
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     runtime.put_record(FeatureGroupName=group, Record=record("new", at=now))
-    runtime.put_record(FeatureGroupName=group, Record=record("old", at="2024-01-01T00:00:00Z"))
+    runtime.put_record(FeatureGroupName=group, Record=record("old", at="2021-01-01T00:00:00Z"))
     runtime.put_record(
         FeatureGroupName=group,
         Record=record("kept", at="2024-01-01T00:00:00Z"),

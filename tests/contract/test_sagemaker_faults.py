@@ -85,12 +85,19 @@ def test_killed_in_the_middle_of_a_step(
     assert list(resumed) == ["First", "Waits", "Last"]
 
 
-def test_stopped_politely_in_the_middle_of_a_step(
+def test_no_process_outlives_its_job_nor_a_polite_stop_in_the_middle_of_a_step(
     start_localcloud: Start, account_of: Callable[[Any], Account], tmp_path: Path
 ) -> None:
     state = tmp_path / "state"
     running = start_localcloud(state)
     account = account_of(running)
+    pids = [tmp_path / "child", tmp_path / "daemon"]
+    job = account.run_processing(account.processing(f"child {pids[0]}", f"daemon {pids[1]}", "print done"))
+    assert job["ProcessingJobStatus"] == "Completed"
+    until(lambda: all(gone(int(path.read_text())) for path in pids), "the job's processes are gone")
+    with contextlib.suppress(FileNotFoundError):
+        assert not list((state / "jobs").iterdir())
+
     pid_file = tmp_path / "pid"
     pipeline = account.create_pipeline(
         definition(step("Hangs", "Processing", account.processing(f"child {pid_file}", "stubborn")))
@@ -104,17 +111,3 @@ def test_stopped_politely_in_the_middle_of_a_step(
     execution = account_of(start_localcloud(state)).execution_end(arn)
     assert execution["PipelineExecutionStatus"] == "Failed"
     assert "RetryPipelineExecution resumes" in execution["FailureReason"]
-
-
-def test_no_process_outlives_its_job(
-    start_localcloud: Start, account_of: Callable[[Any], Account], tmp_path: Path
-) -> None:
-    state = tmp_path / "state"
-    running = start_localcloud(state)
-    account = account_of(running)
-    pids = [tmp_path / "child", tmp_path / "daemon"]
-    job = account.run_processing(account.processing(f"child {pids[0]}", f"daemon {pids[1]}", "print done"))
-    assert job["ProcessingJobStatus"] == "Completed"
-    until(lambda: all(gone(int(path.read_text())) for path in pids), "the job's processes are gone")
-    with contextlib.suppress(FileNotFoundError):
-        assert not list((state / "jobs").iterdir())

@@ -1,7 +1,7 @@
 """Evaluate and register, by their real programs: figures, champion, MLflow run and models, and what stops them.
 
-The evaluation that succeeds, and whoever loads its models, are processes of their own. The rest runs in this process:
-importing MLflow takes longer than all that it does.
+Whoever loads the logged models is a process of its own. The programs run in this process: importing MLflow and
+scikit-learn takes longer than all that they do.
 """
 
 import contextlib
@@ -123,14 +123,13 @@ def run(environment, home):
     return ran
 
 
-@pytest.fixture
-def mlflow(environment, home, monkeypatch):
-    """MLflow in this process, at the store above. What a test does to the process is undone."""
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.chdir(home)
-    monkeypatch.setattr(sys, "path", [*sys.path])  # a loaded model puts its code there
-    with warnings.catch_warnings():
+@pytest.fixture(scope="module")
+def mlflow(environment, home):
+    """MLflow in this process, at the store above. What the programs do to the process is undone."""
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        patch.setattr(sys, "path", [*sys.path])  # a loaded model puts its code there
         warnings.simplefilter("ignore")  # MLflow's own; pytest would make errors of them
         import mlflow
 
@@ -140,16 +139,23 @@ def mlflow(environment, home, monkeypatch):
         mlflow.set_tracking_uri(before)
 
 
-@pytest.fixture
-def run_here(mlflow, monkeypatch):
+@pytest.fixture(scope="module")
+def run_here(mlflow, home):
     """Run a program of the workload in this process: exit status and output."""
 
     def ran(base, program, *arguments, **variables):
-        for name, value in {"SAGEMAKER_BASE_DIR": str(base), **variables}.items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setattr(sys, "argv", [program, *arguments])
         output = io.StringIO()
-        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(output),
+            contextlib.redirect_stderr(output),
+        ):
+            warnings.simplefilter("ignore")
+            patch.chdir(home)
+            patch.setattr(sys, "argv", [program, *arguments])
+            for name, value in {"SAGEMAKER_BASE_DIR": str(base), **variables}.items():
+                patch.setenv(name, value)
             try:
                 importlib.import_module(f"seed_code.cardholders.{program}").main()
             except SystemExit as ended:
@@ -172,10 +178,10 @@ def inputs(packaged, prepared, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def evaluated(run, inputs):
-    status, output = run(
+def evaluated(run_here, inputs):
+    status, output = run_here(
         inputs,
-        *("-m", "seed_code.cardholders.evaluate", "--experiment", "tests"),
+        *("evaluate", "--experiment", "tests"),
         *("--champion", "s3://bucket/champion/model.tar.gz", "--max-records", "3000"),
     )
     assert status == 0, output

@@ -93,7 +93,9 @@ def _arrange(base, hyperparameters, prepared=None, *channels):
 def _train(image, base, prepared, part, **hyperparameters):
     channels = ("holders",) if part == "clusters" else ("train", "validation")
     _arrange(base, {"part": part, **hyperparameters}, prepared, *channels)
-    return image.run(["train"], base)
+    status, output = image.run(["train"], base)
+    assert status == 0, output
+    assert re.search(rf"^{part}: .*=.*;$", output, re.MULTILINE)
 
 
 def _deliver(base, output):
@@ -131,13 +133,20 @@ def _ready(port, process):
     return False
 
 
-def _contract(image, prepared, tmp_path, tracking=None):
-    """Train both parts, package, serve, ask; with `tracking`, evaluate too."""
-    for part, tuned in (("clusters", {}), ("purchase", {"max_iterations": "10", "min_samples_leaf": "20"})):
-        status, output = _train(image, tmp_path / part, prepared, part, **tuned)
-        assert status == 0, output
-        assert re.search(rf"^{part}: .*=.*;$", output, re.MULTILINE)
-        _deliver(tmp_path / part, tmp_path / "package" / "processing" / "input" / part)
+def _contract(image, prepared, tmp_path, *, clusters=None, tracking=None):
+    """Train, package, serve, ask; with `tracking`, evaluate too.
+
+    clusters: the archive of that part, where it need not be trained.
+    """
+    inputs = tmp_path / "package" / "processing" / "input"
+    if clusters is None:
+        _train(image, tmp_path / "clusters", prepared, "clusters")
+        _deliver(tmp_path / "clusters", inputs / "clusters")
+    else:
+        (inputs / "clusters").mkdir(parents=True)
+        shutil.copyfile(clusters, inputs / "clusters" / "model.tar.gz")
+    _train(image, tmp_path / "purchase", prepared, "purchase", max_iterations="10", min_samples_leaf="20")
+    _deliver(tmp_path / "purchase", inputs / "purchase")
     base = tmp_path / "package"
     shutil.copytree(prepared / "holdout", base / "processing" / "input" / "holdout")
     status, output = image.run(["python3", "-m", "seed_code.cardholders.package", "--decision-threshold", "0.4"], base)
@@ -187,10 +196,12 @@ def image(tmp_path_factory):
     return Image(tmp_path_factory.mktemp("image"), Path(sys.executable))
 
 
-def test_train_package_and_serve_by_the_images_own_programs(image, prepared, tmp_path):
-    _contract(image, prepared, tmp_path)
+def test_train_package_and_serve_by_the_images_own_programs(image, prepared, parts, tmp_path):
+    """The clusters are trained below, in this process: it has the libraries, whose import takes longer."""
+    _contract(image, prepared, tmp_path, clusters=parts / "clusters.tar.gz")
 
 
+@pytest.mark.slow
 def test_a_training_that_fails_leaves_its_reason(image, tmp_path):
     _arrange(tmp_path, {})
     status, output = image.run(["train"], tmp_path)
@@ -231,6 +242,14 @@ def test_a_failed_training_says_why_in_one_line(train_here, tmp_path, hyperparam
     assert "Traceback" not in output
 
 
+def test_the_clusters_are_trained_by_the_same_program(train_here, prepared, tmp_path):
+    _arrange(tmp_path, {"part": "clusters"}, prepared, "holders")
+    status, output, reason = train_here()
+    assert (status, reason) == (0, None), output
+    assert re.search(r"^clusters: .*=.*;$", output, re.MULTILINE)
+    assert any((tmp_path / "model").iterdir())
+
+
 def test_more_days_than_prepare_looked_ahead_are_refused(train_here, prepared, tmp_path):
     tunables = {"part": "purchase", "max_horizon_days": "40", "max_iterations": "5"}
     _arrange(tmp_path, tunables, prepared, "train", "validation")
@@ -243,6 +262,7 @@ def test_more_days_than_prepare_looked_ahead_are_refused(train_here, prepared, t
     assert "`max_horizon_days` is 40, but Prepare looked" in output
 
 
+@pytest.mark.slow
 def test_a_server_without_a_model_ends_and_says_so(image, tmp_path):
     status, output = image.run(["serve"], tmp_path, SAGEMAKER_BIND_TO_PORT=str(_free_port()))
     assert status == 1
@@ -310,7 +330,7 @@ def test_the_contract_holds_in_an_environment_of_the_images_own_requirements(pre
     image = Image(tmp_path / "image", python)
     # An SQLite store would need mlflow whole; the light client can write to a folder.
     tracking = (tmp_path / "mlruns").as_uri()
-    _contract(image, prepared, tmp_path / "jobs", tracking)
+    _contract(image, prepared, tmp_path / "jobs", tracking=tracking)
     # What else the image's programs import is there too: every module of it can be imported.
     modules = sorted(
         str(file.relative_to(image.root / "opt" / "program").with_suffix("")).replace("/", ".")

@@ -1,6 +1,7 @@
 """The package: the model file format, the manifest, and the archive that is the same for the same parts."""
 
 import functools
+import importlib
 import io
 import json
 import os
@@ -10,7 +11,6 @@ import zipfile
 
 import numpy as np
 import pytest
-import skops.io
 
 from seed_code.cardholders import frames, model_format, package
 from seed_code.cardholders.features import STORED_FEATURE_NAMES, STORED_FEATURES
@@ -106,6 +106,11 @@ def test_a_manifest_of_another_schema_is_refused(model_folder, tmp_path):
 
 
 class TestModelFormat:
+    @pytest.fixture
+    def skops_io(self):
+        """Imported when it is needed: with it come all of scikit-learn and PyTorch."""
+        return importlib.import_module("skops.io")
+
     def test_saving_what_was_loaded_gives_the_same_bytes(self, model_folder, tmp_path):
         loaded = model_format.load_purchase(model_folder / "purchase.skops")
         model_format.save_purchase(tmp_path / "again.skops", loaded)
@@ -124,8 +129,8 @@ class TestModelFormat:
                 if name.endswith(".npy"):
                     np.load(io.BytesIO(archive.read(name)), allow_pickle=False)
 
-    def test_a_file_that_asks_for_code_is_refused(self, tmp_path):
-        skops.io.dump({"classifier": functools.partial(os.system, "true")}, tmp_path / "evil.skops")
+    def test_a_file_that_asks_for_code_is_refused(self, skops_io, tmp_path):
+        skops_io.dump({"classifier": functools.partial(os.system, "true")}, tmp_path / "evil.skops")
         with pytest.raises(ClientError, match=r"evil\.skops is refused.*system"):
             model_format.load_purchase(tmp_path / "evil.skops")
 
@@ -141,10 +146,10 @@ class TestModelFormat:
         with pytest.raises(ClientError, match="holds no purchase model"):
             model_format.load_purchase(model_folder / "clusters.skops")
 
-    def test_only_the_trees_are_trusted_beyond_skops_own_list(self, model_folder):
-        found = skops.io.get_untrusted_types(file=model_folder / "purchase.skops")
+    def test_only_the_trees_are_trusted_beyond_skops_own_list(self, skops_io, model_folder):
+        found = skops_io.get_untrusted_types(file=model_folder / "purchase.skops")
         assert set(found) == set(model_format.TRUSTED)
-        assert skops.io.get_untrusted_types(file=model_folder / "clusters.skops") == []
+        assert skops_io.get_untrusted_types(file=model_folder / "clusters.skops") == []
 
 
 def test_an_archive_that_leads_out_of_its_folder_is_refused(tmp_path):
