@@ -5,8 +5,6 @@
 SHELL := /bin/bash
 PYTHON ?= python3.11
 PORT ?= 4610
-# One more than there are cores: many tests wait for processes of their own.
-WORKERS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
 
 # uv does not read pip's settings: hand on the ones that a machine may carry in the environment.
 # PyTorch's build for CPUs comes from there too; elsewhere uv knows where it is (PyPI's brings several GB of CUDA).
@@ -42,7 +40,7 @@ demo: $(BASE) ## Run both workloads on this machine, from data to production; an
 
 test: $(BASE) ## The tests (no network, no AWS account, no Docker)
 	tests/install-browser
-	.venv/bin/python -m pytest -n $(WORKERS)
+	.venv/bin/python -m pytest -n auto
 
 test-slow: $(BASE) ## The tests that take long: two demos at once; restarts; each image in an environment of its own requirements
 	.venv/bin/python -m pytest -m "slow or image" --ignore tests/pipelines/deploy
