@@ -115,6 +115,8 @@ class Actions:
                 role = params.get(member)
                 if isinstance(role, str) and ":role/" in role:
                     yield "iam:PassRole", role
+        if prefix == "scheduler" and params.get("Target"):
+            yield "iam:PassRole", str(params["Target"]["RoleArn"])
 
     def of_request(self, service: str, request: HttpRequest) -> Iterator[tuple[str, str]]:
         """The same of a request that is not parsed: one for the leaf."""
@@ -158,8 +160,23 @@ class Actions:
                     yield "iam:PassRole", patch["value"]
 
     def _resources(self, prefix: str, operation: str, params: Params) -> Iterator[str]:
-        found = self._of_sagemaker(operation, params) if prefix == "sagemaker" else self._of_members(prefix, params)
+        if prefix == "sagemaker":
+            found = self._of_sagemaker(operation, params)
+        elif prefix == "scheduler":
+            found = self._of_scheduler(operation, params)
+        else:
+            found = self._of_members(prefix, params)
         yield from found or ["*"]
+
+    def _of_scheduler(self, operation: str, params: Params) -> list[str]:
+        """A schedule's ARN names its group."""
+        if params.get("ResourceArn"):
+            return [str(params["ResourceArn"])]
+        if not params.get("Name"):
+            return []
+        if operation.endswith("Group"):
+            return [self._arn("scheduler", "schedule-group/{}", params["Name"])]
+        return [self._arn("scheduler", f"schedule/{params.get('GroupName', 'default')}/{{}}", params["Name"])]
 
     def _of_members(self, prefix: str, params: Params) -> list[str]:
         for member, form in _MEMBERS.get(prefix, ()):

@@ -102,11 +102,20 @@ def logs(
 
 @app.command()
 def advance(
-    time: Annotated[str, typer.Argument(help="How much: 90s, 5m, 24h, 7d, or several of them: 1d12h.")],
+    time: Annotated[str, typer.Argument(help="How much: 90s, 5m, 24h, 365d, or several of them: 1d12h. 366d at most.")],
     port: PortOption = instance.DEFAULT_PORT,
 ) -> None:
     """Let time pass at once: all that falls due in it happens, in its order, as fast as it can."""
-    typer.echo(instance.advance(port, _seconds(time)))
+    # On a terminal its person sees how far it has come; a file has no use for that.
+    watched = sys.stderr.isatty()
+    reached = instance.advance(port, _seconds(time), _say_moment if watched else None)
+    if watched:
+        typer.echo("\r\x1b[K", err=True, nl=False)
+    typer.echo(reached)
+
+
+def _say_moment(now: str) -> None:
+    typer.echo(f"\r\x1b[Kat {now[:19]}", err=True, nl=False)
 
 
 @app.command()

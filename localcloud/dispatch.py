@@ -19,6 +19,7 @@ from localcloud.calls import Call
 from localcloud.context import Context, Request
 from localcloud.errors import ServiceError
 from localcloud.leaf import LeafUnavailable
+from localcloud.notices.topics import Topics
 from localcloud.protocols import fault, models, request, response, validation
 from localcloud.protocols.http import HttpRequest, HttpResponse
 from localcloud.routing import Target
@@ -30,13 +31,15 @@ _LOG = logging.getLogger(__name__)
 _NOT_FOR_LEAF = frozenset(
     {"connection", "transfer-encoding", "expect", "keep-alive", "te", "upgrade", "content-length"}
 )
+_MOST_QUICK_BYTES = 16 * 1024
 
 
 class Dispatcher:
     """The one way to a service. `handle` may be called from any thread and never raises."""
 
-    def __init__(self, context: Context, implemented: Iterable[Service]) -> None:
-        self._context = context
+    def __init__(self, context: Context, implemented: Iterable[Service], topics: Topics | None = None) -> None:
+        """`topics` delivers what is published; without it SNS is moto's alone."""
+        self._context, self._topics = context, topics
         self._actions = Actions(context.region, context.account_id)
         self._services: Mapping[str, Service] = {service.name: service for service in implemented}
         if unknown := self._services.keys() - set(services.OWNED):
@@ -58,12 +61,17 @@ class Dispatcher:
         except ServiceError:
             return None
         quick = services.QUICK.get(target.service)
-        if quick is None or target.service not in self._services or target.protocol != models.REST_JSON:
+        if quick is None or target.service not in self._services:
             return None
-        found = models.match_route(target.service, http)
-        if found is None or found[0].operation not in quick:
-            return None
-        return self._answer(target, http)
+        if target.protocol == models.REST_JSON:
+            found = models.match_route(target.service, http)
+            operation = found[0].operation if found is not None else ""
+        else:
+            # A long one of these would keep all others waiting.
+            plain = target.protocol == models.JSON and "content-encoding" not in http.headers
+            short = plain and len(http.body) <= _MOST_QUICK_BYTES
+            operation = models.operation_name(http, target.protocol) if short else ""
+        return self._answer(target, http) if operation in quick else None
 
     def _answer(self, target: Target, http: HttpRequest) -> HttpResponse:
         request_id = _request_id()
@@ -106,6 +114,8 @@ class Dispatcher:
         if target.service == "s3" and bucket_policies.is_policy(http):
             passed_on = bucket_policies.to_leaf(passed_on)
             response = bucket_policies.from_leaf(self._context.leaf.handle(target.service, passed_on))
+        elif target.service == "sns" and self._topics is not None:
+            response = self._topics.handle(passed_on)
         else:
             response = self._context.leaf.handle(target.service, passed_on)
         error = str(response.status) if response.status >= 400 else ""

@@ -13,11 +13,14 @@ import sqlite3
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from email.utils import formatdate
 from pathlib import Path
 
 import uvicorn
+from uvicorn.server import ServerState
 
 from localcloud import instance, quick, server, services
+from localcloud.clock import Clock
 from localcloud.errors import LocalcloudError
 
 # Clients keep connections for reuse. A server that closes an idle one just when a request is sent fails that request.
@@ -57,7 +60,8 @@ def run(port: int, state: Path | None, *, on_ready: Callable[[int, Path, bool], 
                 timeout_graceful_shutdown=_GRACE_SECONDS,
                 h11_max_incomplete_event_size=256 * 1024,
             )
-            web = _Server(config, lambda: on_ready(actual_port, folder, state is None))
+            told = _AccountsDate(application.context.clock)
+            web = _Server(config, told, lambda: on_ready(actual_port, folder, state is None))
             web.run(sockets=[bound])
             if not web.started:
                 raise LocalcloudError(
@@ -65,11 +69,30 @@ def run(port: int, state: Path | None, *, on_ready: Callable[[int, Path, bool], 
                 )
 
 
+class _AccountsDate(ServerState):
+    """What uvicorn begins the headers of every answer with: the Date, here by localcloud's clock. It is the one thing
+    that tells a client of any service what time it is there, and may be days ahead of the machine's.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        super().__init__()
+
+    @property
+    def default_headers(self) -> list[tuple[bytes, bytes]]:
+        return [(b"date", formatdate(self._clock.now().timestamp(), usegmt=True).encode())]
+
+    @default_headers.setter
+    def default_headers(self, headers: list[tuple[bytes, bytes]]) -> None:
+        """uvicorn sets its own every second, with the machine's time."""
+
+
 class _Server(uvicorn.Server):
     """uvicorn, but a signal ends it in order: uvicorn raises it again afterwards, which would skip our cleaning up."""
 
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, state: ServerState, on_ready: Callable[[], None]) -> None:
         super().__init__(config)
+        self.server_state = state
         self._on_ready = on_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

@@ -9,12 +9,13 @@ import os
 import shutil
 import socket
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,6 +27,7 @@ DEFAULT_PORT = 4610
 STATUS_PATH = "/_localcloud/status"
 ADVANCE_PATH = "/_localcloud/advance"
 CALLS_PATH = "/_localcloud/calls"
+_TELL_SECONDS = 1.0
 _LOCK_NAME = "localcloud.lock"
 _TEMPORARY_PREFIX = "localcloud-"
 
@@ -151,16 +153,32 @@ def query(port: int, *, timeout_seconds: float = 10.0) -> dict[str, Any]:
         ) from error
 
 
-def advance(port: int, seconds: float) -> str:
+def advance(port: int, seconds: float, tell: Callable[[str], None] | None = None) -> str:
     """Let time pass at the localcloud at a port; gives the moment that it has reached, in ISO 8601.
 
-    Raises LocalcloudError if there is none, or if it refuses.
+    tell: is told the moment that its clock is at, about once a second meanwhile. Raises LocalcloudError if there is
+    none, or if it refuses.
     """
     query(port)
+    ended = threading.Event()
+    teller = threading.Thread(target=_tell, args=(port, tell, ended), daemon=True) if tell is not None else None
+    if teller is not None:
+        teller.start()
     try:
         return str(_ask(port, ADVANCE_PATH, str(seconds))["now"])
     except urllib.error.HTTPError as error:
         raise LocalcloudError(error.read().decode(errors="replace").strip()) from error
+    finally:
+        ended.set()
+        if teller is not None:
+            teller.join()
+
+
+def _tell(port: int, tell: Callable[[str], None], ended: threading.Event) -> None:
+    while not ended.wait(_TELL_SECONDS):
+        # It may be busy, or gone, which is for the call to find out that waits for its answer.
+        with suppress(LocalcloudError):
+            tell(str(query(port)["now"]))
 
 
 def calls(port: int, principal: str | None) -> list[dict[str, Any]]:

@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import asdict, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -29,13 +30,14 @@ from localcloud.context import Context
 from localcloud.dispatch import Dispatcher
 from localcloud.instance import ADVANCE_PATH, CALLS_PATH, STATUS_PATH
 from localcloud.leaf import Leaf
+from localcloud.notices.topics import Topics
 from localcloud.principals import Principals
 from localcloud.protocols import models
 from localcloud.protocols.http import HttpRequest, HttpResponse
 from localcloud.service import Service
 from localcloud.signals import Signals
 from localcloud.store import Store
-from localcloud.timetable import Timetable
+from localcloud.timetable import Reached, Timetable
 from localcloud.web import PREFIX as WEB_PREFIX
 from localcloud.web import Web
 
@@ -44,8 +46,8 @@ _OWN_PREFIX = b"/_localcloud/"
 # Most of them wait when many call a function at once: `localcloud.functions.room`.
 _HANDLER_THREADS = 256
 _LONGEST_ADVANCE_SECONDS = 366 * 86_400.0
-# Where the store keeps by how much the clock is ahead of the machine's.
-_AHEAD = ("clock", "ahead")
+# Where the store keeps how far the clock has come, and by how much it is ahead of the machine's.
+_REACHED = ("clock", "ahead")
 
 
 def default_region() -> str:
@@ -68,8 +70,8 @@ def build(
     """
     state_dir.mkdir(parents=True, exist_ok=True)
     store = Store(state_dir / "localcloud.sqlite")
-    # Time that was let pass has passed: what is in the state is not to lie in the future.
-    clock = clock or SystemClock(timedelta(seconds=(store.get(*_AHEAD) or {"Seconds": 0.0})["Seconds"]))
+    reached = store.get(*_REACHED)
+    clock = clock or SystemClock(_ahead(reached))
     region = default_region()
     leaf = Leaf(None if temporary else state_dir / "leaf", region=region, account_id=ACCOUNT_ID, clock=clock)
     principals = Principals(store, ACCOUNT_ID)
@@ -82,7 +84,7 @@ def build(
         region=region,
         account_id=ACCOUNT_ID,
         endpoint_url=endpoint_url,
-        timetable=Timetable(clock, lambda ahead: _keep_ahead(store, ahead)),
+        timetable=Timetable(clock, partial(_keep_reached, store), (reached or {}).get("Moment")),
         signals=Signals(),
         principals=principals,
         clients=Clients(region, principals),
@@ -92,8 +94,23 @@ def build(
     return Application(context, create_services(context), port=port, temporary=temporary)
 
 
-def _keep_ahead(store: Store, ahead: timedelta) -> None:
-    store.put(*_AHEAD, {"Seconds": ahead.total_seconds()})
+def _keep_reached(store: Store, reached: Reached) -> None:
+    document = {"Moment": reached.moment, "Seconds": reached.ahead.total_seconds(), "Standing": reached.standing}
+    store.put(*_REACHED, document)
+
+
+def _ahead(reached: dict[str, Any] | None) -> timedelta:
+    """By how much the clock goes on ahead of the machine's.
+
+    Time that was let pass has passed: what is in the state is not to lie in the future. A clock that stood when its
+    process ended has not gone on since, so that the rest of what it was to be advanced by still lies before it.
+    """
+    if reached is None:
+        return timedelta()
+    if reached.get("Standing"):
+        moment: datetime = reached["Moment"]
+        return moment - SystemClock().now()
+    return timedelta(seconds=reached["Seconds"])
 
 
 class Application:
@@ -102,7 +119,8 @@ class Application:
     def __init__(self, context: Context, implemented: Sequence[Service], *, port: int, temporary: bool) -> None:
         self.context = context
         self._implemented = implemented
-        self._dispatcher = Dispatcher(context, implemented)
+        self._topics = Topics(context)
+        self._dispatcher = Dispatcher(context, implemented, self._topics)
         context.clients.connect(self._dispatcher.handle)
         self._port = port
         self._temporary = temporary
@@ -124,6 +142,7 @@ class Application:
         self.context.timetable.start()
         for service in self._implemented:
             service.start()
+        self._topics.start()
         names = [service.name for service in self._implemented]
         threading.Thread(target=_warm_models, args=(names,), name="warm-models", daemon=True).start()
 
@@ -132,6 +151,7 @@ class Application:
         self.context.timetable.stop()
         for service in reversed(self._implemented):
             service.stop()
+        self._topics.stop()
         self._threads.shutdown(wait=True, cancel_futures=True)
         self.context.leaf.close()
         self.context.calls.close()
@@ -144,6 +164,7 @@ class Application:
             "port": self._port,
             "state": str(self.context.state_dir),
             "temporary": self._temporary,
+            "now": self.context.clock.now().isoformat(),
             "uptime_seconds": round(time.monotonic() - self._started_at, 3),
             "region": self.context.region,
             "account_id": self.context.account_id,

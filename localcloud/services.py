@@ -48,11 +48,15 @@ otherwise."""
 
 QUICK: Mapping[str, frozenset[str]] = {
     "sagemaker-featurestore-runtime": frozenset({"PutRecord", "GetRecord", "DeleteRecord"}),
+    "cloudwatch": frozenset({"PutMetricData"}),
 }
 """Operations that take a fraction of a millisecond and wait for nothing, the leaf least of all. They are answered on
 the event loop's own thread (`localcloud.quick`): to hand one over to another thread costs more than the operation."""
 
-QUICK_BEGINS = re.compile(rb"(PUT|GET|DELETE) /FeatureGroup/")
+QUICK_BEGINS = re.compile(
+    rb"(?:PUT|GET|DELETE) /FeatureGroup/"
+    rb"|POST / HTTP/1\.1\r\n(?:[^\r\n]+\r\n)*?[Xx]-[Aa]mz-[Tt]arget: ?[A-Za-z0-9]+\.PutMetricData\r\n"
+)
 """How such a request begins. No S3 request does: a bucket's name has no upper case."""
 
 
@@ -71,6 +75,7 @@ def create(context: Context) -> Sequence[Service]:
     from localcloud.functions.service import Lambda
     from localcloud.sagemaker.endpoints.invocation import SageMakerRuntime
     from localcloud.sagemaker.service import SageMaker
+    from localcloud.scheduler.service import Scheduler
     from localcloud.table_files import TableFiles
     from localcloud.waf.service import Waf
 
@@ -92,6 +97,7 @@ def create(context: Context) -> Sequence[Service]:
         Athena(context, store, files),
         # Stopped before what its targets are.
         EventBridge(context, functions.settle),
+        Scheduler(context, functions.settle),
         # Last, since what they left to be done at their last end calls the others.
         CloudWatch(context, autoscaling.run_policy),
         autoscaling,

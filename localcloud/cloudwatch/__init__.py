@@ -1,1 +1,1 @@
-"""The service cloudwatch: metrics that are kept, and alarms that are evaluated and act."""
+"""The service cloudwatch: metrics that are kept, alarms that are evaluated and act, dashboards."""

@@ -7,23 +7,26 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from localcloud.cloudwatch import alarm_rule, evaluation, moments, pages
+from localcloud.cloudwatch import alarm_rule, evaluation, moments, pages, queries
 from localcloud.cloudwatch.actions import Actions
 from localcloud.cloudwatch.alarm_rule import AlarmRule, RuleError
 from localcloud.cloudwatch.errors import combination, missing, refused, unsupported
 from localcloud.cloudwatch.evaluation import INSUFFICIENT_DATA, OPERATORS, Verdict
 from localcloud.cloudwatch.history import History, Item
+from localcloud.cloudwatch.metric_math import MathError
 from localcloud.cloudwatch.metrics import MINUTE
 from localcloud.cloudwatch.statistics import find
-from localcloud.cloudwatch.watch import ALARMS, COMPOSITE_ALARM, METRIC_ALARM, Watch, metric_of
+from localcloud.cloudwatch.watch import ALARMS, COMPOSITE_ALARM, METRIC_ALARM, Watch, metric_of, returned
 from localcloud.context import Context, Request
 from localcloud.errors import ServiceError
 
 _TAGS = "cloudwatch/tags"
 _ACTIONS = ("OKActions", "AlarmActions", "InsufficientDataActions")
-_REQUIRED = ("MetricName", "Namespace", "Period", "EvaluationPeriods", "Threshold", "ComparisonOperator")
+_REQUIRED = ("EvaluationPeriods", "Threshold", "ComparisonOperator")
+_OF_METRIC = ("MetricName", "Namespace", "Period")
+_NOT_OF_MATH = (*_OF_METRIC, "Dimensions", "Statistic", "ExtendedStatistic", "Unit")
+_MOST_METRICS = 10
 _REFUSED = {
-    "Metrics": "has alarms on one metric, named by MetricName and Namespace, and no metric math",
     "ThresholdMetricId": "has alarms on a static threshold, and no anomaly detection",
     "EvaluationCriteria": "has alarms on one metric, and no PromQL",
     "EvaluationInterval": "looks at alarms at the end of each period",
@@ -55,11 +58,15 @@ class Alarms:
         Raises ValidationError, MissingParameter or InvalidParameterCombination."""
         params = request.params
         self._check_common(params)
-        for member in _REQUIRED:
+        for member in (*_REQUIRED, *(() if "Metrics" in params else _OF_METRIC)):
             if member not in params:
                 raise missing(f"The parameter {member} is required.")
-        _check_statistic(params)
-        _check_periods(params)
+        if "Metrics" in params:
+            _check_metrics(params)
+            _check_periods(params, evaluation.period_of(params["Metrics"]))
+        else:
+            _check_statistic(params)
+            _check_periods(params, params["Period"])
         operator, treatment = params["ComparisonOperator"], params.get("TreatMissingData", evaluation.MISSING)
         if operator not in OPERATORS:
             raise unsupported("has alarms on a static threshold, and no anomaly detection", operator)
@@ -110,7 +117,8 @@ class Alarms:
         asked = metric_of(params)
         found = []
         for _, alarm in self._context.store.list(ALARMS):
-            same = alarm["AlarmType"] == METRIC_ALARM and metric_of(alarm) == asked
+            # As on AWS, alarms on expressions are not among them.
+            same = alarm["AlarmType"] == METRIC_ALARM and "Metrics" not in alarm and metric_of(alarm) == asked
             others = ("Statistic", "ExtendedStatistic", "Period", "Unit")
             if same and all(alarm.get(member) == params[member] for member in others if member in params):
                 found.append(_shown(alarm))
@@ -334,8 +342,30 @@ def _check_statistic(params: Mapping[str, Any]) -> None:
         raise unsupported("has alarms on SampleCount, Average, Sum, Minimum, Maximum and percentiles", given[0])
 
 
-def _check_periods(params: Mapping[str, Any]) -> None:
-    period, periods = params["Period"], params["EvaluationPeriods"]
+def _check_metrics(params: Mapping[str, Any]) -> None:
+    """Metric math, or one metric written as a query."""
+    for member in _NOT_OF_MATH:
+        if params.get(member):
+            raise refused(f"{member} should not be set if list of Metrics is set.")
+    found = queries.checked(params["Metrics"], "Metrics")
+    if len(found.stats) > _MOST_METRICS:
+        raise refused(f"An alarm's expression has {_MOST_METRICS} metrics at most; Metrics has {len(found.stats)}")
+    names = returned(params["Metrics"])
+    if len(names) != 1:
+        raise refused("Exactly one element of the metrics list should return data.")
+    # All metrics, also those that the expression does not ask: the alarm has one period.
+    periods = sorted({stat.period for stat in found.stats.values()})
+    if len(periods) != 1:
+        raise unsupported("has alarms on metrics of one period", f"periods {', '.join(map(str, periods)) or 'of none'}")
+    try:
+        # Without any data it shows what the expression gives: one series, a number, or an array.
+        found.values(names[0], lambda stat: {}, range(0))
+    except MathError as error:
+        raise refused(f"Invalid metrics list: {error}") from None
+
+
+def _check_periods(params: Mapping[str, Any], period: int) -> None:
+    periods = params["EvaluationPeriods"]
     if period not in _SHORT_PERIODS and period % MINUTE:
         raise refused(f"Period must be 10, 20, 30 or a multiple of 60; it is {period}")
     if period < _HOUR and period * periods > _DAY:

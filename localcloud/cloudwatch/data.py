@@ -8,16 +8,17 @@ from datetime import datetime
 from typing import Any
 
 from localcloud.cloudwatch import moments, pages
-from localcloud.cloudwatch.errors import combination, invalid, missing, unsupported
-from localcloud.cloudwatch.metrics import MINUTE, Metric, Metrics, Sample, by_begin
-from localcloud.cloudwatch.statistics import Aggregate, Statistic, find
+from localcloud.cloudwatch.errors import combination, invalid, missing, refused, unsupported
+from localcloud.cloudwatch.metric_math import MathError
+from localcloud.cloudwatch.metrics import MINUTE, Metric, Metrics, Sample
+from localcloud.cloudwatch.queries import Queries, check_period, checked, statistic
+from localcloud.cloudwatch.statistics import Aggregate
 from localcloud.context import Context, Request
 from localcloud.signals import Measurement
 
 _MOST_DATA, _MOST_VALUES = 1000, 150
 _OLDEST_SECONDS, _NEWEST_SECONDS = 14 * 86_400, 2 * 3600
 _LARGEST = 2.0**360
-_SHORT_PERIODS = (1, 5, 10, 20, 30)
 _MOST_STATISTICS = 1440
 _MOST_DATAPOINTS = 100_800
 _MOST_QUERIES = 500
@@ -65,7 +66,7 @@ class MetricData:
         return {}
 
     def get_data(self, request: Request) -> dict[str, Any]:
-        """GetMetricData, for queries that are one metric each."""
+        """GetMetricData, of metrics and of expressions over them."""
         params = request.params
         _check_span(params)
         queries = params["MetricDataQueries"]
@@ -74,15 +75,13 @@ class MetricData:
                 f"The collection MetricDataQueries must not have a size greater than {_MOST_QUERIES};"
                 f" it has {len(queries)}."
             )
-        ids = [query["Id"] for query in queries]
-        for query in queries:
-            _check_query(query, ids)
+        asked = checked(queries)
         self._drain()
         newest_first = params.get("ScanBy", "TimestampDescending") == "TimestampDescending"
         points = []
         wanted = [query for query in queries if query.get("ReturnData", True)]
         for query in wanted:
-            found = self._points(query["MetricStat"], params["StartTime"], params["EndTime"])
+            found = self._points(asked, query["Id"], params["StartTime"], params["EndTime"])
             for begin, value in reversed(found) if newest_first else found:
                 points.append((query["Id"], begin, value))
         size = min(params.get("MaxDatapoints") or _MOST_DATAPOINTS, _MOST_DATAPOINTS)
@@ -99,8 +98,8 @@ class MetricData:
         names = [*(params.get("Statistics") or ()), *(params.get("ExtendedStatistics") or ())]
         if not names:
             raise missing("At least one of the parameters Statistics or ExtendedStatistics must be specified.")
-        statistics = [_statistic(name, "ExtendedStatistics") for name in names]
-        period = _check_period(params["Period"])
+        statistics = [statistic(name, "ExtendedStatistics") for name in names]
+        period = check_period(params["Period"])
         start = _aligned(params["StartTime"], period)
         end = params["EndTime"].timestamp()
         if (asked := math.ceil((end - start) / period)) > _MOST_STATISTICS:
@@ -142,12 +141,16 @@ class MetricData:
         self._metrics.add(samples, self._context.clock.now().timestamp())
         self._taken(samples)
 
-    def _points(self, stat: Mapping[str, Any], start: datetime, end: datetime) -> list[tuple[int, float]]:
-        statistic = _statistic(stat["Stat"], "Stat")
-        begin = _aligned(start, stat["Period"])
-        slots = self._metrics.read(_metric(stat["Metric"]), begin, end.timestamp(), stat["Period"], stat.get("Unit"))
-        values = ((moment, statistic.of(aggregate)) for moment, aggregate in by_begin(slots))
-        return [(moment, value) for moment, value in values if value is not None]
+    def _points(self, asked: Queries, name: str, start: datetime, end: datetime) -> list[tuple[int, float]]:
+        period = asked.period(name)
+        begin = _aligned(start, period)
+        begins = range(begin, math.ceil(end.timestamp()), period)
+        try:
+            return sorted(
+                asked.values(name, lambda stat: self._metrics.series(stat, begin, end.timestamp()), begins).items()
+            )
+        except MathError as error:
+            raise refused(f"Error in expression '{name}': {error}") from None
 
 
 def _sample(measurement: Measurement) -> Sample:
@@ -237,42 +240,6 @@ def _check_span(params: Mapping[str, Any]) -> None:
         raise invalid("The parameter StartTime must be less than the parameter EndTime.")
 
 
-def _check_query(query: Mapping[str, Any], ids: Sequence[str]) -> None:
-    place = f"MetricDataQueries member {query['Id']}"
-    if ids.count(query["Id"]) > 1:
-        raise invalid(f"The values for parameter id in MetricDataQueries are not unique: {query['Id']}.")
-    if "Expression" in query:
-        raise unsupported("has no metric math and no queries, only MetricStat", f"Expression {query['Expression']!r}")
-    if "MetricStat" not in query:
-        raise missing(f"The parameter MetricStat of {place} is required.")
-    stat = query["MetricStat"]
-    for member in ("Namespace", "MetricName"):
-        if member not in stat.get("Metric", {}):
-            raise missing(f"The parameter MetricStat.Metric.{member} of {place} is required.")
-    if "${" in query.get("Label", ""):
-        raise unsupported("has no dynamic labels", f"Label {query['Label']!r}")
-    if "AccountId" in query:
-        raise unsupported("has one account", f"AccountId {query['AccountId']}")
-    _check_period(stat["Period"])
-    _statistic(stat["Stat"], "Stat")
-
-
-def _check_period(period: int) -> int:
-    if period not in _SHORT_PERIODS and period % MINUTE:
-        raise invalid(f"The parameter Period must be 1, 5, 10, 20, 30 or a multiple of 60; it is {period}.")
-    return period
-
-
-def _statistic(name: str, place: str) -> Statistic:
-    found = find(name)
-    if found is None:
-        raise invalid(
-            f"The value {name} for parameter {place} is not supported: localcloud has SampleCount, Average, Sum,"
-            " Minimum, Maximum and percentiles from p0 to p100."
-        )
-    return found
-
-
 def _aligned(start: datetime, period: int) -> int:
     """Periods begin at the minute in which StartTime lies, or at its own multiple of a shorter period."""
     step = min(period, MINUTE)
@@ -288,11 +255,16 @@ def _result(query: Mapping[str, Any], page: Sequence[tuple[str, int, float]], *,
     mine = [(begin, value) for name, begin, value in page if name == query["Id"]]
     return {
         "Id": query["Id"],
-        "Label": query.get("Label") or query["MetricStat"]["Metric"]["MetricName"],
+        "Label": query.get("Label") or _own_label(query),
         "Timestamps": [moments.of_epoch(begin) for begin, _ in mine],
         "Values": [value for _, value in mine],
         "StatusCode": "Complete" if complete else "PartialData",
     }
+
+
+def _own_label(query: Mapping[str, Any]) -> str:
+    """As AWS names what has no label: a metric by its name, an expression by its id."""
+    return str(query["Id"] if "Expression" in query else query["MetricStat"]["Metric"]["MetricName"])
 
 
 def _has_dimensions(metric: Metric, filters: Sequence[Mapping[str, str]]) -> bool:

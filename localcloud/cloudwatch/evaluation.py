@@ -38,9 +38,10 @@ _SHOWN_IN_REASON, _SHOWN_IN_DATA = 5, 20
 
 @dataclass(frozen=True)
 class Rule:
-    """What an alarm on one metric asks."""
+    """What an alarm on one metric, or on an expression, asks."""
 
-    statistic: Statistic
+    statistic: Statistic | None
+    """None of an expression: its metrics have theirs."""
     period: int
     periods: int
     """N, EvaluationPeriods."""
@@ -54,11 +55,13 @@ class Rule:
     @staticmethod
     def of(alarm: Mapping[str, Any]) -> Rule:
         """The rule of a stored alarm."""
-        statistic = find(alarm.get("Statistic") or alarm["ExtendedStatistic"])
-        assert statistic is not None, "PutMetricAlarm checks it"
+        if "Metrics" in alarm:
+            statistic, period = None, period_of(alarm["Metrics"])
+        else:
+            statistic, period = find(alarm.get("Statistic") or alarm["ExtendedStatistic"]), alarm["Period"]
         return Rule(
             statistic=statistic,
-            period=alarm["Period"],
+            period=period,
             periods=alarm["EvaluationPeriods"],
             needed=alarm.get("DatapointsToAlarm", alarm["EvaluationPeriods"]),
             operator=alarm["ComparisonOperator"],
@@ -76,6 +79,10 @@ class Rule:
         """The begin of the period in which a moment lies."""
         return int(epoch // self.period) * self.period
 
+    def begins(self, newest: int) -> Sequence[int]:
+        """The begins of the periods that are looked at, the newest one's given, oldest first."""
+        return range(newest - (self.range - 1) * self.period, newest + 1, self.period)
+
     def breaches(self, value: float) -> bool:
         """Whether a value is beyond the threshold."""
         match self.operator:
@@ -90,13 +97,17 @@ class Rule:
 
     @property
     def may_breach_early(self) -> bool:
-        """Whether a period can breach for good before it is over."""
+        """Whether a period can breach for good before it is over. An expression's value may do anything."""
+        if self.statistic is None:
+            return False
         if self.operator.startswith("Greater"):
             return self.statistic.name in ("SampleCount", "Maximum", "Sum")
         return self.statistic.only_falls()
 
     def breaches_for_good(self, running: Aggregate) -> bool:
         """Whether a period that is not over breaches, and nothing that it may still bring can change that."""
+        if self.statistic is None:
+            return False
         value = self.statistic.of(running)
         if value is None or not self.breaches(value):
             return False
@@ -111,7 +122,8 @@ class Datapoint:
 
     begin: int
     value: float
-    count: float
+    count: float | None = None
+    """How many values it is made of; None of an expression."""
 
 
 @dataclass(frozen=True)
@@ -128,26 +140,39 @@ class Verdict:
 
 def window(rule: Rule, periods: Mapping[int, Aggregate], newest: int) -> list[Datapoint | None]:
     """The datapoints of the periods that are looked at, the newest one's begin given, oldest first."""
+    assert rule.statistic is not None
     found: list[Datapoint | None] = []
-    for number in range(rule.range - 1, -1, -1):
-        begin = newest - number * rule.period
+    for begin in rule.begins(newest):
         aggregate = periods.get(begin)
         value = rule.statistic.of(aggregate) if aggregate is not None else None
         found.append(None if value is None or aggregate is None else Datapoint(begin, value, aggregate.count))
     return found
 
 
+def window_of_values(rule: Rule, values: Mapping[int, float], newest: int) -> list[Datapoint | None]:
+    """The same, of the values of an expression."""
+    return [Datapoint(begin, values[begin]) if begin in values else None for begin in rule.begins(newest)]
+
+
+def period_of(queries: Sequence[Mapping[str, Any]]) -> int:
+    """The period that all metrics of an expression have."""
+    return next(int(query["MetricStat"]["Period"]) for query in queries if "MetricStat" in query)
+
+
 def evaluate(rule: Rule, points: Sequence[Datapoint | None], newest: int, state: str, now: datetime) -> Verdict | None:
     """The state that the datapoints of `window` mean; None where they leave it as it is.
 
-    `newest` is the begin of the newest period. A verdict may be of the state that the alarm is in already.
+    `newest` is the begin of the newest period. A verdict may be of the state that the alarm is in already; it has no
+    reason then, since nobody asks for it, and making it takes most of the time.
     """
     taken = [point for point in points if point is not None][-rule.periods :]
     found = _state(rule, taken, newest)
     if found is None:
         return None
-    reason = _reason(rule, taken, found, state)
-    return Verdict(found, reason, _data(rule, taken, points, newest, now), taken[-1].value if taken else None)
+    value = taken[-1].value if taken else None
+    if found == state:
+        return Verdict(found, "", "", value)
+    return Verdict(found, _reason(rule, taken, found, state), _data(rule, taken, points, newest, now), value)
 
 
 def _state(rule: Rule, taken: Sequence[Datapoint], newest: int) -> str | None:
@@ -189,8 +214,6 @@ def _reason(rule: Rule, taken: Sequence[Datapoint], state: str, before: str) -> 
         text += f". The most recent datapoints which {crossing} the threshold: [{newest}]"
     if absent and rule.missing in (BREACHING, NOT_BREACHING):
         text += f" and {_plural(absent, 'missing datapoint')} {_was(absent)} treated as {treated}"
-    if before == state:
-        return f"{text}."
     minimum = rule.needed if state == ALARM else rule.periods - rule.needed + 1
     origin = {ALARM: OK, OK: ALARM}[state] if before == INSUFFICIENT_DATA else before
     return f"{text} (minimum {_plural(minimum, 'datapoint')} for {origin} -> {state} transition)."
@@ -204,15 +227,18 @@ def _data(
     evaluated = []
     for begin in sorted(begins, reverse=True):
         point = by_begin.get(begin)
-        known = {"sampleCount": point.count, "value": point.value} if point else {}
+        known: dict[str, float] = {"value": point.value} if point else {}
+        if point and point.count is not None:
+            known = {"sampleCount": point.count, **known}
         evaluated.append({"timestamp": moments.exact(moments.of_epoch(begin)), **known})
     data: dict[str, Any] = {"version": "1.0", "queryDate": moments.exact(now)}
     if taken:
         data["startDate"] = moments.exact(moments.of_epoch(taken[0].begin))
     if rule.unit:
         data["unit"] = rule.unit
+    if rule.statistic is not None:
+        data["statistic"] = rule.statistic.name
     data |= {
-        "statistic": rule.statistic.name,
         "period": rule.period,
         # StateReasonData holds 4,000 characters at most: the newest datapoints.
         "recentDatapoints": [point.value for point in taken[-_SHOWN_IN_DATA:]],

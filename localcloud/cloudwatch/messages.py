@@ -14,6 +14,7 @@ from typing import Any
 from botocore.loaders import Loader
 
 from localcloud.cloudwatch import moments
+from localcloud.cloudwatch.evaluation import period_of
 from localcloud.signals import Event
 
 Alarm = Mapping[str, Any]
@@ -88,10 +89,16 @@ def for_topic(before: Alarm, after: Alarm, account_id: str, region: str) -> tupl
 
 
 def _trigger(alarm: Alarm) -> dict[str, Any]:
+    if "Metrics" in alarm:
+        return {
+            "Period": period_of(alarm["Metrics"]),
+            **_evaluated(alarm),
+            "Metrics": [_query_for_topic(query) for query in alarm["Metrics"]],
+        }
     statistic = {"StatisticType": "Statistic", "Statistic": alarm.get("Statistic", "").upper()}
     if "ExtendedStatistic" in alarm:
         statistic = {"StatisticType": "ExtendedStatistic", "ExtendedStatistic": alarm["ExtendedStatistic"]}
-    trigger = {
+    return {
         "MetricName": alarm["MetricName"],
         "Namespace": alarm["Namespace"],
         **statistic,
@@ -100,6 +107,12 @@ def _trigger(alarm: Alarm) -> dict[str, Any]:
             {"value": dimension["Value"], "name": dimension["Name"]} for dimension in alarm.get("Dimensions", ())
         ],
         "Period": alarm["Period"],
+        **_evaluated(alarm),
+    }
+
+
+def _evaluated(alarm: Alarm) -> dict[str, Any]:
+    found = {
         "EvaluationPeriods": alarm["EvaluationPeriods"],
         "ComparisonOperator": alarm["ComparisonOperator"],
         "Threshold": alarm["Threshold"],
@@ -107,8 +120,40 @@ def _trigger(alarm: Alarm) -> dict[str, Any]:
         "EvaluateLowSampleCountPercentile": alarm.get("EvaluateLowSampleCountPercentile", ""),
     }
     if "DatapointsToAlarm" in alarm:
-        trigger["DatapointsToAlarm"] = alarm["DatapointsToAlarm"]
-    return trigger
+        found["DatapointsToAlarm"] = alarm["DatapointsToAlarm"]
+    return found
+
+
+def _query_for_topic(query: Mapping[str, Any]) -> dict[str, Any]:
+    """A query as PutMetricAlarm takes it, but for the names of dimensions and their values."""
+    found = {"Id": query["Id"], **{member: query[member] for member in ("Label", "Expression") if member in query}}
+    if "MetricStat" in query:
+        metric = query["MetricStat"]["Metric"]
+        dimensions = [{"value": item["Value"], "name": item["Name"]} for item in metric.get("Dimensions", ())]
+        found["MetricStat"] = {**query["MetricStat"], "Metric": {**metric, "Dimensions": dimensions}}
+    return {**found, "ReturnData": query.get("ReturnData", True)}
+
+
+def _query_for_event(query: Mapping[str, Any]) -> dict[str, Any]:
+    """A query in the form of events: names begin with small letters, dimensions are a map."""
+    found: dict[str, Any] = {"id": query["Id"], "returnData": query.get("ReturnData", True)}
+    for member in ("Expression", "Label"):
+        if member in query:
+            found[member.lower()] = query[member]
+    if "MetricStat" in query:
+        stat = query["MetricStat"]
+        metric = stat["Metric"]
+        found["metricStat"] = {
+            "metric": {
+                "namespace": metric["Namespace"],
+                "name": metric["MetricName"],
+                "dimensions": {item["Name"]: item["Value"] for item in metric.get("Dimensions", ())},
+            },
+            "period": stat["Period"],
+            "stat": stat["Stat"],
+            **({"unit": stat["Unit"]} if "Unit" in stat else {}),
+        }
+    return found
 
 
 def _change(before: Alarm, after: Alarm) -> dict[str, Any]:
@@ -137,6 +182,8 @@ def _configuration(alarm: Alarm) -> dict[str, Any]:
         configuration["description"] = alarm["AlarmDescription"]
     if "AlarmRule" in alarm:
         return {**configuration, "alarmRule": alarm["AlarmRule"]}
+    if "Metrics" in alarm:
+        return {**configuration, "metrics": [_query_for_event(query) for query in alarm["Metrics"]]}
     stat: dict[str, Any] = {
         "metric": {
             "namespace": alarm["Namespace"],

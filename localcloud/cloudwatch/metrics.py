@@ -11,8 +11,9 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
-from localcloud.cloudwatch.statistics import Aggregate
+from localcloud.cloudwatch.statistics import Aggregate, Statistic
 from localcloud.store import opened, transaction
 
 RETENTION_SECONDS = 15 * 86_400
@@ -69,8 +70,28 @@ class Sample:
         return int(self.moment // self.resolution) * self.resolution
 
 
+@dataclass(frozen=True)
+class Stat:
+    """A metric by period and statistic."""
+
+    metric: Metric
+    period: int
+    statistic: Statistic
+    unit: str | None = None
+
+
+Series = dict[int, float]
+"""Values by the begin of their period, in epoch seconds."""
 Slot = tuple[str, int]
 """A unit and the begin of a period."""
+
+
+Place = tuple[Metric, int, int, str]
+"""A metric, the begin of a minute or second, which of the two, and a unit."""
+_Row = tuple[int, int, int, str]
+_ROW = f"({','.join('?' * 9)})"
+_T = TypeVar("_T")
+_AT_ONCE = 500  # rows of a statement: SQLite takes some ten thousand values
 
 
 class Metrics:
@@ -90,16 +111,23 @@ class Metrics:
 
     def add(self, samples: Iterable[Sample], now: float) -> None:
         """Take in values; once a day of the clock, what is too old is forgotten."""
-        merged: dict[tuple[Metric, int, int, str], Aggregate] = {}
+        merged: dict[Place, Aggregate] = {}
+        last: dict[Metric, int] = {}
         for sample in samples:
-            place = (sample.metric, sample.begin, sample.resolution, sample.unit)
-            merged.setdefault(place, Aggregate()).merge(sample.values)
+            begin = sample.begin
+            place = (sample.metric, begin, sample.resolution, sample.unit)
+            if (found := merged.get(place)) is None:
+                # Its own from here on: a sample is handed over.
+                merged[place] = sample.values
+            else:
+                found.merge(sample.values)
+            last[sample.metric] = max(begin, last.get(sample.metric, begin))
         with self._lock:
             known = dict(self._ids)
             try:
                 with transaction(self._connection):
-                    for place, values in merged.items():
-                        self._merge(*place, values)
+                    self._count(last)
+                    self._put(merged)
                     self._sweep(now)
             except BaseException:
                 self._ids = known
@@ -133,8 +161,19 @@ class Metrics:
         for moment, row_unit, count, total, low, high, spread in rows:
             begin = int(start + (moment - start) // period * period)
             aggregate = Aggregate(count, total, low, high, _values(spread))
-            slots.setdefault((row_unit, begin), Aggregate()).merge(aggregate)
+            if (before := slots.get((row_unit, begin))) is None:
+                slots[row_unit, begin] = aggregate
+            else:
+                before.merge(aggregate)
         return slots
+
+    def series(self, stat: Stat, start: float, end: float) -> Series:
+        """A statistic of a metric in the periods from `start` on that begin before `end`, of all units together unless
+        one is asked for."""
+        single_values = stat.statistic.percent is not None
+        slots = self.read(stat.metric, start, end, stat.period, stat.unit, single_values=single_values)
+        values = ((begin, stat.statistic.of(aggregate)) for begin, aggregate in by_begin(slots))
+        return {begin: value for begin, value in values if value is not None}
 
     def known(self, since: float, namespace: str | None = None, name: str | None = None) -> Sequence[Metric]:
         """The metrics that have a value since then, in the order of their names."""
@@ -156,27 +195,52 @@ class Metrics:
             self._ids[metric] = row[0]
         return self._ids[metric]
 
-    def _merge(self, metric: Metric, moment: int, resolution: int, unit: str, values: Aggregate) -> None:
-        (found,) = self._connection.execute(
-            "INSERT INTO metrics (namespace, name, dimensions, last) VALUES (?, ?, ?, ?)"
-            " ON CONFLICT DO UPDATE SET last = max(last, excluded.last) RETURNING id",
-            (*_columns(metric), moment),
-        ).fetchone()
-        self._ids[metric] = found
-        place = (found, moment, resolution, unit)
+    def _count(self, last: Mapping[Metric, int]) -> None:
+        """Know metrics by their ids from here on, and how new each is."""
+        known: dict[int, list[int]] = {}
+        for metric, moment in last.items():
+            if metric in self._ids:
+                known.setdefault(moment, []).append(self._ids[metric])
+        for moment, ids in known.items():
+            for part in _parts(ids):
+                self._connection.execute(
+                    f"UPDATE metrics SET last = ?1 WHERE last < ?1 AND id IN ({','.join('?' * len(part))})",
+                    (moment, *part),
+                )
+        for metric in last.keys() - self._ids.keys():
+            (self._ids[metric],) = self._connection.execute(
+                "INSERT INTO metrics (namespace, name, dimensions, last) VALUES (?, ?, ?, ?)"
+                " ON CONFLICT DO UPDATE SET last = max(last, excluded.last) RETURNING id",
+                (*_columns(metric), last[metric]),
+            ).fetchone()
+
+    def _put(self, merged: Mapping[Place, Aggregate]) -> None:
+        rows = {
+            (self._ids[metric], moment, resolution, unit): values
+            for (metric, moment, resolution, unit), values in merged.items()
+        }
+        for part in _parts(list(rows.items())):
+            # Most periods are new, so that one statement writes all.
+            written = self._connection.execute(
+                f"INSERT OR IGNORE INTO points VALUES {','.join([_ROW] * len(part))}"
+                " RETURNING metric, moment, resolution, unit",
+                [column for place, values in part for column in _columns_of(place, values)],
+            ).fetchall()
+            if len(written) < len(part):
+                new = set(written)
+                for place, values in part:
+                    if place not in new:
+                        self._merge(place, values)
+
+    def _merge(self, place: _Row, values: Aggregate) -> None:
         row = self._connection.execute(
             "SELECT count, total, low, high, spread FROM points"
             " WHERE metric = ? AND moment = ? AND resolution = ? AND unit = ?",
             place,
         ).fetchone()
-        if row is not None:
-            count, total, low, high, spread = row
-            values.merge(Aggregate(count, total, low, high, _values(spread)))
-        pairs = None if values.values is None else json.dumps(list(values.values.items()), separators=(",", ":"))
-        self._connection.execute(
-            "INSERT OR REPLACE INTO points VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (*place, values.count, values.total, values.low, values.high, pairs),
-        )
+        count, total, low, high, spread = row
+        values.merge(Aggregate(count, total, low, high, _values(spread)))
+        self._connection.execute(f"INSERT OR REPLACE INTO points VALUES {_ROW}", _columns_of(place, values))
 
     def _sweep(self, now: float) -> None:
         day = int(now // 86_400)
@@ -193,13 +257,31 @@ def _columns(metric: Metric) -> tuple[str, str, str]:
     return metric.namespace, metric.name, json.dumps(metric.dimensions, separators=(",", ":"))
 
 
+def _columns_of(place: _Row, values: Aggregate) -> tuple[Any, ...]:
+    return (*place, values.count, values.total, values.low, values.high, _spread(values.values))
+
+
+def _parts(rows: list[_T]) -> Iterator[list[_T]]:
+    return (rows[start : start + _AT_ONCE] for start in range(0, len(rows), _AT_ONCE))
+
+
+def _spread(values: Mapping[float, float] | None) -> str | None:
+    if values is None:
+        return None
+    # As JSON writes finite floats; its encoder takes several times as long for the one value that most have.
+    return f"[{','.join(f'[{value!r},{count!r}]' for value, count in values.items())}]"
+
+
 def _values(spread: str | None) -> dict[float, float] | None:
     return None if spread is None else {value: count for value, count in json.loads(spread)}
 
 
 def by_begin(slots: Mapping[Slot, Aggregate]) -> Iterator[tuple[int, Aggregate]]:
-    """Periods with all their units together, in order."""
+    """Periods with all their units together, in order. The aggregates are taken over."""
     merged: dict[int, Aggregate] = {}
     for (_, begin), aggregate in slots.items():
-        merged.setdefault(begin, Aggregate()).merge(aggregate)
+        if (found := merged.get(begin)) is None:
+            merged[begin] = aggregate
+        else:
+            found.merge(aggregate)
     yield from sorted(merged.items())

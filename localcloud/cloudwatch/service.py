@@ -1,4 +1,4 @@
-"""The service cloudwatch: metrics from PutMetricData and from localcloud's own services, and alarms on them."""
+"""The service cloudwatch: metrics of users and of localcloud's own services, alarms and dashboards."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from localcloud.cloudwatch.actions import Actions, RunPolicy
 from localcloud.cloudwatch.alarms import Alarms
+from localcloud.cloudwatch.dashboards import Dashboards
 from localcloud.cloudwatch.data import MetricData
 from localcloud.cloudwatch.history import History
 from localcloud.cloudwatch.metrics import Metrics
@@ -34,6 +35,7 @@ class CloudWatch:
         data = MetricData(context, self._metrics, self._watch.samples_came, self._inlet.drain)
         context.signals.on_measurement(self._inlet.put)
         alarms = Alarms(context, self._watch, self._history, self._actions)
+        dashboards = Dashboards(context)
         self._operations: dict[str, Handler] = {
             "PutMetricData": data.put,
             "GetMetricData": data.get_data,
@@ -48,6 +50,10 @@ class CloudWatch:
             "SetAlarmState": alarms.set_state,
             "EnableAlarmActions": alarms.enable,
             "DisableAlarmActions": alarms.disable,
+            "PutDashboard": dashboards.put,
+            "GetDashboard": dashboards.get,
+            "ListDashboards": dashboards.list,
+            "DeleteDashboards": dashboards.delete,
             "TagResource": alarms.tag,
             "UntagResource": alarms.untag,
             "ListTagsForResource": alarms.list_tags,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -22,6 +22,7 @@ from localcloud.errors import ServiceError
 from localcloud.events import inputs
 from localcloud.events.rules import DEFAULT, Document, Rules
 from localcloud.events.targets import Delivery, DeliveryError, Targets
+from localcloud.events.timer import Timer
 from localcloud.signals import Event, Measurement
 
 _DELIVERY = "events/delivery"
@@ -35,8 +36,8 @@ _MESSAGE_CHARACTERS = 1024
 class Deliveries:
     """Takes events and delivers them. All methods may be called from any thread."""
 
-    def __init__(self, context: Context, rules: Rules, settle: Callable[[], None] | None = None) -> None:
-        self._context, self._rules, self._settle = context, rules, settle
+    def __init__(self, context: Context, rules: Rules, timer: Timer, settle: Callable[[], None] | None = None) -> None:
+        self._context, self._rules, self._timer, self._settle = context, rules, timer, settle
         self._targets = Targets(context, self._forward)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="event-delivery")
         self._closing = False
@@ -76,20 +77,10 @@ class Deliveries:
 
     def take(self, bus: str, event: Document, *, forwarded: bool = False) -> None:
         """Take an event that is on a bus. What it leads to is stored when this returns."""
-        now = self._context.clock.now()
         documents: dict[str, Document] = {}
         for rule in self._rules.matching(bus, event):
             self._measure(rule["Name"], MatchedEvents=1, TriggeredRules=1 if rule["Targets"] else 0)
-            for target in rule["Targets"].values():
-                documents[str(uuid.uuid4())] = {
-                    "Event": event,
-                    "RuleArn": rule["Arn"],
-                    "Target": target,
-                    "TakenAt": now,
-                    "DueAt": now,
-                    "Failures": 0,
-                    "Forwarded": forwarded,
-                }
+            documents |= self._documents(rule, event, forwarded=forwarded)
         if not documents:
             return
         # From before they are stored until they were tried: the clock is not advanced in between.
@@ -99,6 +90,29 @@ class Deliveries:
                     self._context.store.put(_DELIVERY, key, document)
             for key in documents:
                 self._submit(key)
+
+    def take_due(self, keys: Sequence[str], due: datetime) -> None:
+        """Take the events of rules whose schedule has come, and try their deliveries here, in the order of the rules:
+        what happens at one moment begins in the same order every time."""
+        documents: dict[str, Document] = {}
+        with self._context.store.transaction():
+            for rule in self._timer.take(keys, due):
+                event = self.event("aws.events", "Scheduled Event", {}, due, [rule["Arn"]])
+                documents |= self._documents(rule, event, forwarded=False)
+                self._measure(rule["Name"], TriggeredRules=1)
+            for key, document in documents.items():
+                self._context.store.put(_DELIVERY, key, document)
+        for key in documents:
+            self._try(key)
+
+    def _documents(self, rule: Document, event: Document, *, forwarded: bool) -> dict[str, Document]:
+        """What is to be stored of an event that is for a rule's targets."""
+        now = self._context.clock.now()
+        common = {"Event": event, "RuleArn": rule["Arn"], "TakenAt": now, "DueAt": now, "Failures": 0}
+        return {
+            str(uuid.uuid4()): {**common, "Target": target, "Forwarded": forwarded}
+            for target in rule["Targets"].values()
+        }
 
     def _submit(self, key: str) -> None:
         """Let a thread try a delivery. An entry of the timetable does so, too: who stops that waits for its entries."""

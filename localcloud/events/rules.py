@@ -9,15 +9,16 @@ from typing import Any
 
 from localcloud.context import Context, Request
 from localcloud.errors import ServiceError, validation
-from localcloud.events import inputs, targets
+from localcloud.events import inputs, targets, timer
 from localcloud.events.patterns import Pattern, PatternError
+from localcloud.events.timer import RULE, Timer
 from localcloud.protocols import models
 from localcloud.sagemaker.crud import paginate
 
-BUS, RULE = "events/bus", "events/rule"
+BUS = "events/bus"
 DEFAULT = "default"
 Document = dict[str, Any]
-_SETTINGS = ("EventPattern", "State", "Description", "RoleArn")
+_SETTINGS = ("EventPattern", "ScheduleExpression", "State", "Description", "RoleArn")
 _MOST_TARGETS = 5
 _BUS_NAME = re.compile(r"[./_A-Za-z0-9-]{1,256}")
 
@@ -25,8 +26,8 @@ _BUS_NAME = re.compile(r"[./_A-Za-z0-9-]{1,256}")
 class Rules:
     """The operations on buses, rules and targets. All methods may be called from any thread."""
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
+    def __init__(self, context: Context, timer: Timer) -> None:
+        self._context, self._timer = context, timer
         self._patterns: dict[str, Pattern] = {}
 
     def rule_arn(self, bus: str, name: str) -> str:
@@ -53,7 +54,8 @@ class Rules:
         """The enabled rules of a bus that an event matches."""
         for _, rule in self._context.store.list(RULE, f"{bus}/"):
             # A bus's name may hold a slash: rules of another bus may begin with this one's.
-            if rule["EventBusName"] == bus and rule["State"] == "ENABLED" and self._pattern(rule).matches(event):
+            reacts = rule["EventBusName"] == bus and rule["State"] == "ENABLED" and rule.get("EventPattern")
+            if reacts and self._pattern(rule).matches(event):
                 yield rule
 
     def stored(self, bus: str, name: str) -> Document | None:
@@ -115,17 +117,18 @@ class Rules:
     # Rules.
 
     def put_rule(self, request: Request) -> dict[str, Any]:
-        """PutRule: a new one, or new settings of one that keeps its targets."""
+        """PutRule: a new one, or new settings of one that keeps its targets. A rate that stays counts on as it did."""
         params = request.params
-        if params.get("ScheduleExpression"):
-            raise validation(
-                "localcloud's rules react to events and have no ScheduleExpression; got"
-                f" {params['ScheduleExpression']!r}"
-            )
-        if not params.get("EventPattern"):
-            raise validation("Parameter(s) EventPattern or ScheduleExpression must be specified.")
-        read_pattern(params["EventPattern"])
         bus, name = self.bus_of(params.get("EventBusName")), params["Name"]
+        pattern, schedule = params.get("EventPattern"), params.get("ScheduleExpression")
+        if not pattern and not schedule:
+            raise validation("Parameter(s) EventPattern or ScheduleExpression must be specified.")
+        if pattern:
+            read_pattern(pattern)
+        if schedule:
+            timer.check(schedule)
+            if bus != DEFAULT:
+                raise validation("ScheduleExpression is supported only on the default event bus.")
         arn = self.rule_arn(bus, name)
         with self._context.store.transaction():
             before = self.stored(bus, name)
@@ -133,15 +136,20 @@ class Rules:
                 raise validation(f"Tags can be given to a new rule only; tag {arn} by TagResource.")
             document: Document = {
                 "State": "ENABLED",
-                **{member: params[member] for member in _SETTINGS if member in params},
+                **{member: params[member] for member in _SETTINGS if params.get(member)},
                 "Name": name,
                 "Arn": arn,
                 "EventBusName": bus,
                 "CreatedBy": self._context.account_id,
                 "Targets": before["Targets"] if before else {},
                 "Tags": before["Tags"] if before else params.get("Tags", []),
+                # From where a rate counts.
+                "Anchor": self._context.clock.now().replace(microsecond=0),
             }
+            if before is not None and before.get("ScheduleExpression") == schedule and "Anchor" in before:
+                document["Anchor"] = before["Anchor"]
             self._context.store.put(RULE, f"{bus}/{name}", document)
+            self._timer.plan(f"{bus}/{name}", document)
         return {"RuleArn": arn}
 
     def describe_rule(self, request: Request) -> dict[str, Any]:
@@ -163,6 +171,7 @@ class Rules:
             if rule is not None and rule["Targets"]:
                 raise validation("Rule can't be deleted since it has targets.")
             self._context.store.delete(RULE, f"{bus}/{name}")
+            self._timer.forget(f"{bus}/{name}")
         return {}
 
     def enable_rule(self, request: Request) -> dict[str, Any]:
@@ -220,7 +229,8 @@ class Rules:
         """ListTargetsByRule."""
         found = list(self._rule(request.params["Rule"], request)["Targets"].values())
         page, token = _page(request, found, "Id")
-        return {"Targets": page, "NextToken": token}
+        # The model has no list without members.
+        return {"Targets": page or None, "NextToken": token}
 
     def list_names(self, request: Request) -> dict[str, Any]:
         """ListRuleNamesByTarget."""
@@ -289,15 +299,17 @@ class Rules:
             raise _not_found(f"Rule {name} does not exist on EventBus {bus}.")
         return rule
 
-    def _change(self, name: str, request: Request, function: Any) -> None:
+    def _change(self, name: str, request: Request, function: Any) -> Document:
         bus = self.bus_of(request.params.get("EventBusName"))
         try:
-            self._context.store.update(RULE, f"{bus}/{name}", function)
+            return self._context.store.update(RULE, f"{bus}/{name}", function)
         except KeyError:
             raise _not_found(f"Rule {name} does not exist on EventBus {bus}.") from None
 
     def _set_state(self, request: Request, state: str) -> dict[str, Any]:
-        self._change(request.params["Name"], request, lambda rule: {**rule, "State": state})
+        with self._context.store.transaction():
+            rule = self._change(request.params["Name"], request, lambda rule: {**rule, "State": state})
+            self._timer.plan(f"{rule['EventBusName']}/{rule['Name']}", rule)
         return {}
 
     def _retag(self, arn: str, function: Any) -> None:

@@ -10,6 +10,7 @@ from localcloud.context import Context, Request
 from localcloud.errors import ServiceError, validation
 from localcloud.events.delivery import Deliveries
 from localcloud.events.rules import Rules
+from localcloud.events.timer import Timer
 from localcloud.service import Handler
 
 _MOST_ENTRIES, _MOST_BYTES = 10, 1_048_576
@@ -23,8 +24,9 @@ class EventBridge:
 
     def __init__(self, context: Context, settle: Callable[[], None] | None = None) -> None:
         self._context = context
-        self._rules = Rules(context)
-        self._deliveries = Deliveries(context, self._rules, settle)
+        self._timer = Timer(context, lambda keys, due: self._deliveries.take_due(keys, due))
+        self._rules = Rules(context, self._timer)
+        self._deliveries = Deliveries(context, self._rules, self._timer, settle)
         context.signals.on_event(self._deliveries.take_signal)
         rules = self._rules
         self._operations: dict[str, Handler] = {
@@ -57,9 +59,11 @@ class EventBridge:
     def start(self) -> None:
         """Go on with what an earlier localcloud had not delivered."""
         self._deliveries.recover()
+        self._timer.start()
 
     def stop(self) -> None:
         """End the tries under way; what is not delivered stays in the store."""
+        self._timer.stop()
         self._deliveries.close()
         self._deliveries.join()
 

@@ -121,7 +121,7 @@ class Targets:
                 "logs": self._log_group,
             }[service](delivery)
         except ClientError as error:
-            raise _failed(error) from error
+            raise delivery_error(error) from error
         except (ParamValidationError, inputs.InputError) as error:
             raise DeliveryError("INVALID_PARAMETER", str(error)) from error
 
@@ -135,7 +135,7 @@ class Targets:
             self._let_in(client, url, arn, delivery.rule_arn)
             client.send_message(QueueUrl=url, MessageBody=text, MessageAttributes=values)
         except ClientError as error:
-            raise _failed(error) from error
+            raise delivery_error(error) from error
 
     def _client(self, service: str, delivery: Delivery) -> Any:
         return self._context.clients.of(service, delivery.target.get("RoleArn"))
@@ -211,7 +211,8 @@ class Targets:
             )
 
 
-def _failed(error: ClientError) -> DeliveryError:
+def delivery_error(error: ClientError) -> DeliveryError:
+    """What the error of a call means for a delivery."""
     code, message = error.response["Error"]["Code"], error.response["Error"]["Message"]
     status = error.response["ResponseMetadata"].get("HTTPStatusCode", 400)
     text = f"{code}: {message}"

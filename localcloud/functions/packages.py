@@ -84,7 +84,8 @@ def unpack(content: bytes, code: Path) -> Package:
                 raise refused(f"Unzipped size must be smaller than {_MOST_UNZIPPED} bytes")
             for entry in archive.infolist():
                 _extract(archive, entry, half)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, zlib.error) as error:
+    # zipfile raises RuntimeError for what is encrypted, and NotImplementedError, which is one, for other compressions.
+    except (zipfile.BadZipFile, RuntimeError, EOFError, zlib.error) as error:
         shutil.rmtree(half, ignore_errors=True)
         raise refused("Could not unzip uploaded file. Please check your file, then try to upload again.") from error
     except BaseException:

@@ -30,7 +30,8 @@ from localcloud.jobs.container import THREAD_VARIABLES
 from localcloud.jobs.reaper import Reaper
 
 _LOG = logging.getLogger(__name__)
-_IDLE_SECONDS = 300.0
+# What is called every hour stays warm, so that days of it pass quickly.
+_IDLE_SECONDS = 3900.0
 # A start that takes longer keeps no other from its turn.
 _TURN_SECONDS = 10.0
 

@@ -25,6 +25,9 @@ import boto3
 import pytest
 from botocore.config import Config
 
+from tests.contract.sagemaker_account import Account
+from tests.contract.stacks import Stacks
+
 _REGION = os.environ.get("AWS_DEFAULT_REGION") or "eu-west-1"
 _ON_AWS = os.environ.get("MLOPS_CONTRACT_TARGET") == "aws"
 
@@ -163,3 +166,11 @@ def client_of() -> Callable[..., Any]:
         )
 
     return make
+
+
+@pytest.fixture
+def stacks(account: Account) -> Iterator[Stacks]:
+    """Stacks of the module's `account`; those that are left are deleted at the end."""
+    found = Stacks(account)
+    yield found
+    found.delete_all()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.contract.sagemaker_account import Account, error_of
-from tests.contract.test_cloudformation import Stacks
+from tests.contract.stacks import Stacks
 
 TRUST = {
     "Version": "2012-10-17",
@@ -58,14 +58,6 @@ def account(cloud: Any) -> Account:
 @pytest.fixture(scope="module")
 def gateway(account: Account) -> Any:
     return account.client("apigateway")
-
-
-@pytest.fixture
-def stacks(account: Account) -> Iterator[Stacks]:
-    found = Stacks(account)
-    yield found
-    for stack_id in reversed(found.ids):
-        found.delete(stack_id)
 
 
 @pytest.fixture

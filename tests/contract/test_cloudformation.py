@@ -8,7 +8,6 @@ import urllib.parse
 import urllib.request
 import uuid
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,100 +15,17 @@ import pytest
 from botocore.exceptions import ClientError
 
 from localcloud.cloudformation import syntax
-from tests.contract.sagemaker_account import Account, error_of, until
+from tests.contract.sagemaker_account import Account, error_of
+from tests.contract.stacks import Stacks, body_of, template
 
 ALL_TYPES = Path(__file__).with_name("stack_of_all_types.yml")
 NAMED_IAM = ["CAPABILITY_NAMED_IAM"]
-
-
-class Stacks:
-    """What the tests do with stacks. Those that are left are deleted at the end."""
-
-    def __init__(self, account: Account) -> None:
-        self.account, self.client = account, account.client("cloudformation")
-        self.ids: list[str] = []
-
-    def create(self, template: dict[str, Any] | str, name: str | None = None, **params: Any) -> str:
-        """Start a creation; gives the stack's id."""
-        name = name or self.account.name("stack")
-        answer = self.client.create_stack(StackName=name, TemplateBody=_body(template), **params)
-        self.ids.append(answer["StackId"])
-        return str(answer["StackId"])
-
-    def made(self, template: dict[str, Any] | str, **params: Any) -> str:
-        """A stack whose creation has succeeded."""
-        stack_id = self.create(template, **params)
-        stack = self.settled(stack_id)
-        assert stack["StackStatus"] == "CREATE_COMPLETE", self.reasons(stack_id)
-        return stack_id
-
-    def update(self, stack_id: str, template: dict[str, Any], **params: Any) -> dict[str, Any]:
-        """Update a stack; gives what it is when that has ended."""
-        self.client.update_stack(StackName=stack_id, TemplateBody=_body(template), **params)
-        return self.settled(stack_id)
-
-    def delete(self, stack_id: str, **params: Any) -> dict[str, Any]:
-        self.client.delete_stack(StackName=stack_id, **params)
-        return self.settled(stack_id)
-
-    def settled(self, stack_id: str) -> dict[str, Any]:
-        """The stack when nothing is under way."""
-
-        def over() -> dict[str, Any] | None:
-            stack: dict[str, Any] = self.client.describe_stacks(StackName=stack_id)["Stacks"][0]
-            return stack if not stack["StackStatus"].endswith("IN_PROGRESS") else None
-
-        found: dict[str, Any] = until(over, "the stack has settled")
-        return found
-
-    def outputs(self, stack_id: str) -> dict[str, str]:
-        stack = self.settled(stack_id)
-        return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
-
-    def physical(self, stack_id: str, logical_id: str) -> str:
-        answer = self.client.describe_stack_resource(StackName=stack_id, LogicalResourceId=logical_id)
-        return str(answer["StackResourceDetail"]["PhysicalResourceId"])
-
-    def events(self, stack_id: str) -> list[tuple[str, str]]:
-        """Logical ids and statuses, the first first."""
-        found = self.client.describe_stack_events(StackName=stack_id)["StackEvents"]
-        return [(event["LogicalResourceId"], event["ResourceStatus"]) for event in reversed(found)]
-
-    def reasons(self, stack_id: str) -> dict[str, str]:
-        """Why what failed did."""
-        found = self.client.describe_stack_events(StackName=stack_id)["StackEvents"]
-        return {
-            event["LogicalResourceId"]: event.get("ResourceStatusReason", "")
-            for event in reversed(found)
-            if event["ResourceStatus"].endswith("FAILED")
-        }
 
 
 @pytest.fixture(scope="module")
 def account(cloud: Any) -> Account:
     """The account under test."""
     return Account.of(cloud)
-
-
-@pytest.fixture
-def stacks(account: Account) -> Iterator[Stacks]:
-    found = Stacks(account)
-    yield found
-    for stack_id in reversed(found.ids):
-        found.client.update_termination_protection(StackName=stack_id, EnableTerminationProtection=False)
-        found.delete(stack_id)
-
-
-def _body(template: dict[str, Any] | str) -> str:
-    return template if isinstance(template, str) else json.dumps(template)
-
-
-def template(**resources: Any) -> dict[str, Any]:
-    """A template of resources, each given as type and properties (and further attributes)."""
-    found = {}
-    for name, (kind, properties, *attributes) in resources.items():
-        found[name] = {"Type": kind, "Properties": properties, **(attributes[0] if attributes else {})}
-    return {"Resources": found}
 
 
 def parameter(name: str, value: Any, **more: Any) -> tuple[str, dict[str, Any]]:
@@ -168,16 +84,24 @@ def test_every_type_is_made_as_declared_and_deleted_with_its_stack(account: Acco
     answer = client("lambda").invoke(FunctionName=f"{project}-f", Payload=b'{"n": 1}')
     assert json.loads(answer["Payload"].read()) == {"got": {"n": 1}}
     assert client("events").list_targets_by_rule(Rule=f"{project}-rule")["Targets"][0]["Id"] == "f"
+    assert client("events").describe_rule(Name=f"{project}-daily")["ScheduleExpression"] == "cron(0 6 * * ? *)"
+    schedule = client("scheduler").get_schedule(Name=f"{project}-hourly", GroupName=f"{project}-schedules")
+    assert (schedule["State"], schedule["Description"]) == ("DISABLED", "Once an hour")
+    assert schedule["Target"]["RetryPolicy"] == {"MaximumRetryAttempts": 2, "MaximumEventAgeInSeconds": 600}
     alarms = client("cloudwatch").describe_alarms(
-        AlarmNames=[f"{project}-alarm", f"{project}-any"], AlarmTypes=["MetricAlarm", "CompositeAlarm"]
+        AlarmNames=[f"{project}-{name}" for name in ("alarm", "any", "math")],
+        AlarmTypes=["MetricAlarm", "CompositeAlarm"],
     )
     assert alarms["MetricAlarms"][0]["Threshold"] == 1.0
+    assert alarms["MetricAlarms"][1]["Metrics"][0]["Expression"] == "loss - threshold"
     assert alarms["CompositeAlarms"][0]["AlarmRule"] == f'ALARM("{project}-alarm")'
     attributes = client("sqs").get_queue_attributes(QueueUrl=stacks.outputs(stack_id)["Url"], AttributeNames=["All"])
     assert attributes["Attributes"]["VisibilityTimeout"] == "180"
     assert json.loads(attributes["Attributes"]["RedrivePolicy"])["maxReceiveCount"] == 3
     subscriptions = client("sns").list_subscriptions_by_topic(TopicArn=stacks.physical(stack_id, "Topic"))
-    assert subscriptions["Subscriptions"][0]["Protocol"] == "sqs"
+    assert {one["Protocol"] for one in subscriptions["Subscriptions"]} == {"sqs", "email"}
+    body = client("cloudwatch").get_dashboard(DashboardName=f"{project}-board")["DashboardBody"]
+    assert json.loads(body)["widgets"][0]["properties"]["region"] == client("cloudwatch").meta.region_name
 
     stage = client("apigateway").get_stage(restApiId=stacks.physical(stack_id, "Api"), stageName="prod")
     assert stage["deploymentId"] == stacks.physical(stack_id, "ApiDeployment")
@@ -194,6 +118,7 @@ def test_every_type_is_made_as_declared_and_deleted_with_its_stack(account: Acco
         lambda: iam.get_role(RoleName=f"{project}-role"),
         lambda: client("lambda").get_function(FunctionName=f"{project}-f"),
         lambda: client("events").describe_rule(Name=f"{project}-rule"),
+        lambda: client("cloudwatch").get_dashboard(DashboardName=f"{project}-board"),
         lambda: client("sagemaker").describe_model_package_group(ModelPackageGroupName=f"{project}-cardholders"),
         lambda: client("dynamodb").describe_table(TableName=f"{project}-seen"),
     ):
@@ -224,6 +149,9 @@ def test_every_type_is_changed_in_place_and_back(account: Account, stacks: Stack
         "Mapping": {"BatchSize": 5, "FunctionResponseTypes": None, "Enabled": False},
         "Invoke": {"MaximumRetryAttempts": 0, "DestinationConfig": None},
         "Rule": {"State": "DISABLED", "Description": "changed"},
+        "ScheduledRule": {"ScheduleExpression": "rate(2 hours)"},
+        "ScheduleGroup": {"Tags": [{"Key": "own", "Value": "tag"}]},
+        "Schedule": {"Description": None, "ScheduleExpression": "rate(1 hour)"},
         "Queue": {"RedrivePolicy": None, "VisibilityTimeout": None, "DelaySeconds": 3},
         "QueuePolicy": {"Queues": [{"Ref": "Dead"}]},
         "Topic": {
@@ -232,6 +160,8 @@ def test_every_type_is_changed_in_place_and_back(account: Account, stacks: Stack
         },
         "Subscription": {"FilterPolicy": {"kind": ["a"]}, "RawMessageDelivery": None},
         "Alarm": {"Threshold": 2, "AlarmActions": None, "Tags": [{"Key": "own", "Value": "tag"}]},
+        "MathAlarm": {"DatapointsToAlarm": 1},
+        "Dashboard": {"DashboardBody": '{"widgets": []}'},
         "Composite": {"AlarmRule": {"Fn::Sub": 'OK("${Alarm}")'}},
         "Table": {"TimeToLiveSpecification": None, "PointInTimeRecoverySpecification": None},
         "People": {"Policies": None, "UserPoolTags": {"own": "tag"}, "UserPoolName": "changed"},
@@ -295,7 +225,7 @@ def test_waiters_see_the_end(account: Account, stacks: Stacks) -> None:
     parameters = template(One=parameter(f"/{name}", "1"))
     stacks.create(parameters, name=name)
     stacks.client.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig=soon)
-    stacks.client.update_stack(StackName=name, TemplateBody=_body(template(One=parameter(f"/{name}", "2"))))
+    stacks.client.update_stack(StackName=name, TemplateBody=body_of(template(One=parameter(f"/{name}", "2"))))
     stacks.client.get_waiter("stack_update_complete").wait(StackName=name, WaiterConfig=soon)
     stacks.client.delete_stack(StackName=name)
     stacks.client.get_waiter("stack_delete_complete").wait(StackName=name, WaiterConfig=soon)
@@ -328,7 +258,7 @@ def test_events_tell_the_order(account: Account, stacks: Stacks) -> None:
 
 def test_a_template_in_s3_is_fetched(account: Account, stacks: Stacks) -> None:
     name = account.name("url")
-    body = _body(template(One=parameter(f"/{name}", "from S3")))
+    body = body_of(template(One=parameter(f"/{name}", "from S3")))
     bucket, _, key = account.put(body, "stack.yml").removeprefix("s3://").partition("/")
     url = f"https://{bucket}.s3.{account.region}.amazonaws.com/{key}/stack.yml"
     stack_id = stacks.client.create_stack(StackName=name, TemplateURL=url)["StackId"]
@@ -491,7 +421,7 @@ def test_an_update_without_a_difference_is_refused(account: Account, stacks: Sta
     name = account.name("same")
     body = template(One=parameter(f"/{name}", "1"))
     stack_id = stacks.made(body, name=name)
-    assert error_of(stacks.client.update_stack, StackName=name, TemplateBody=_body(body)) == (
+    assert error_of(stacks.client.update_stack, StackName=name, TemplateBody=body_of(body)) == (
         "ValidationError",
         "No updates are to be performed.",
     )
@@ -518,7 +448,7 @@ def test_a_failed_creation_is_taken_back(account: Account, stacks: Stacks) -> No
     )
     assert rolling_back == "The following resource(s) failed to create: [Bad]. Rollback requested by user."
     assert "Can only include alphanumeric characters" in stacks.reasons(stack_id)["Bad"]
-    code, message = error_of(stacks.client.update_stack, StackName=name, TemplateBody=_body(body))
+    code, message = error_of(stacks.client.update_stack, StackName=name, TemplateBody=body_of(body))
     assert code == "ValidationError"
     assert message == f"Stack:{stack_id} is in ROLLBACK_COMPLETE state and can not be updated."
 
@@ -706,7 +636,7 @@ def test_a_change_set_tells_what_it_would_do_and_does_it(account: Account, stack
         ),
     }
     made = client.create_change_set(
-        StackName=name, ChangeSetName="first", ChangeSetType="CREATE", TemplateBody=_body(body)
+        StackName=name, ChangeSetName="first", ChangeSetType="CREATE", TemplateBody=body_of(body)
     )
     stacks.ids.append(made["StackId"])
     assert client.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"] == "REVIEW_IN_PROGRESS"
@@ -721,7 +651,7 @@ def test_a_change_set_tells_what_it_would_do_and_does_it(account: Account, stack
     second = client.create_change_set(
         StackName=name,
         ChangeSetName="second",
-        TemplateBody=_body(body),
+        TemplateBody=body_of(body),
         Parameters=[{"ParameterKey": "Wait", "ParameterValue": "60"}],
     )
     shown = client.describe_change_set(ChangeSetName=second["Id"], IncludePropertyValues=True)
@@ -756,7 +686,7 @@ def test_a_change_set_tells_what_it_would_do_and_does_it(account: Account, stack
 
 def test_a_change_set_without_changes_fails(account: Account, stacks: Stacks) -> None:
     name, client = account.name("none"), stacks.client
-    body = _body(template(One=parameter(f"/{name}", "1")))
+    body = body_of(template(One=parameter(f"/{name}", "1")))
     stacks.made(body, name=name)
     client.create_change_set(StackName=name, ChangeSetName="empty", TemplateBody=body)
     shown = client.describe_change_set(StackName=name, ChangeSetName="empty")
@@ -797,7 +727,7 @@ def test_a_change_set_without_changes_fails(account: Account, stacks: Stacks) ->
 )
 def test_a_wrong_template_is_refused_before_anything_is_made(stacks: Stacks, body: Any, said: str) -> None:
     code, message = error_of(
-        stacks.client.create_stack, StackName=stacks.account.name("wrong"), TemplateBody=_body(body)
+        stacks.client.create_stack, StackName=stacks.account.name("wrong"), TemplateBody=body_of(body)
     )
     assert code == "ValidationError"
     assert said in message
@@ -814,7 +744,7 @@ def test_what_localcloud_does_not_have_is_refused_by_name(stacks: Stacks, localc
         (template(A=queue(QueueName={"Fn::GetAZs": ""})), "localcloud has no function Fn::GetAZs"),
     ):
         code, message = error_of(
-            stacks.client.create_stack, StackName=stacks.account.name("lacking"), TemplateBody=_body(body)
+            stacks.client.create_stack, StackName=stacks.account.name("lacking"), TemplateBody=body_of(body)
         )
         assert code == "ValidationError"
         assert said in message
@@ -831,8 +761,8 @@ def test_an_unknown_property_fails_its_resource(account: Account, stacks: Stacks
 
 def test_roles_ask_for_a_capability(account: Account, stacks: Stacks) -> None:
     trust = {"Version": "2012-10-17", "Statement": []}
-    named = _body(template(R=("AWS::IAM::Role", {"RoleName": "r", "AssumeRolePolicyDocument": trust})))
-    plain = _body(template(R=("AWS::IAM::Role", {"AssumeRolePolicyDocument": trust})))
+    named = body_of(template(R=("AWS::IAM::Role", {"RoleName": "r", "AssumeRolePolicyDocument": trust})))
+    plain = body_of(template(R=("AWS::IAM::Role", {"AssumeRolePolicyDocument": trust})))
     for body, needed, given in (
         (named, "CAPABILITY_NAMED_IAM", ["CAPABILITY_IAM"]),
         (plain, "CAPABILITY_IAM", []),
@@ -847,7 +777,7 @@ def test_roles_ask_for_a_capability(account: Account, stacks: Stacks) -> None:
 
 
 def test_parameters_are_checked_before_anything_is_made(account: Account, stacks: Stacks) -> None:
-    body = _body(
+    body = body_of(
         {
             "Parameters": {
                 "Stage": {"Type": "String", "AllowedValues": ["a", "b"], "Description": "which"},
@@ -879,5 +809,5 @@ def test_a_name_is_one_stacks(account: Account, stacks: Stacks) -> None:
     name = account.name("twice")
     body = template(One=parameter(f"/{name}", "1"))
     stacks.made(body, name=name)
-    code, message = error_of(stacks.client.create_stack, StackName=name, TemplateBody=_body(body))
+    code, message = error_of(stacks.client.create_stack, StackName=name, TemplateBody=body_of(body))
     assert (code, message) == ("AlreadyExistsException", f"Stack [{name}] already exists")

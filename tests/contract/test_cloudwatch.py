@@ -132,6 +132,116 @@ def test_metrics_are_read_by_period_and_statistic(cloudwatch: Any, namespace: st
     assert cloudwatch.list_metrics(Namespace=namespace, Dimensions=[{"Name": "Other"}])["Metrics"] == []
 
 
+def test_short_and_long_puts_are_the_same(cloudwatch: Any, namespace: str) -> None:
+    """A short PutMetricData has a way of its own through localcloud."""
+    now = datetime.now(UTC).replace(second=0, microsecond=0)
+    stages = [[{"Name": "Stage", "Value": f"stage-{number}"}] for number in range(300)]
+    put(cloudwatch, namespace, *({"MetricName": "A", "Value": 1, "Dimensions": stage} for stage in stages))
+    put(cloudwatch, namespace, {"MetricName": "A", "Value": 2, "Dimensions": stages[7]})
+    for member, value in (("Value", float("nan")), ("StorageResolution", 7)):
+        code, _ = error_of(
+            cloudwatch.put_metric_data,
+            Namespace=namespace,
+            MetricData=[{"MetricName": "A", "Value": 1, member: value}],
+        )
+        assert code == "InvalidParameterValue"
+
+    def total() -> float | None:
+        (result,) = cloudwatch.get_metric_data(
+            MetricDataQueries=[
+                {
+                    "Id": "a",
+                    "MetricStat": {
+                        "Metric": {"Namespace": namespace, "MetricName": "A", "Dimensions": stages[7]},
+                        "Period": 3600,
+                        "Stat": "Sum",
+                    },
+                }
+            ],
+            StartTime=now - timedelta(hours=1),
+            EndTime=now + timedelta(days=7),
+        )["MetricDataResults"]
+        return sum(result["Values"]) or None
+
+    assert until(total, "the values can be read") == 3
+
+
+def test_expressions_over_metrics(cloudwatch: Any, namespace: str) -> None:
+    start = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(minutes=10)
+    minutes = [start + timedelta(minutes=number) for number in range(3)]
+    losses = zip(minutes, (0.25, 0.5, 0.75), strict=True)
+    put(
+        cloudwatch,
+        namespace,
+        *({"MetricName": "Loss", "Timestamp": moment, "Value": loss} for moment, loss in losses),
+        *({"MetricName": "Limit", "Timestamp": moment, "Value": 0.5} for moment in minutes[:2]),
+    )
+
+    def metric(name: str, metric_name: str) -> dict[str, Any]:
+        stat = {"Metric": {"Namespace": namespace, "MetricName": metric_name}, "Period": 60, "Stat": "Maximum"}
+        return {"Id": name, "MetricStat": stat, "ReturnData": False}
+
+    def read() -> Any:
+        found = cloudwatch.get_metric_data(
+            MetricDataQueries=[
+                {"Id": "excess", "Expression": "loss - threshold", "Label": "over"},
+                {"Id": "filled", "Expression": "loss - FILL(threshold, REPEAT)"},
+                {"Id": "twice", "Expression": "IF(filled > 0, filled * 2, 0)"},
+                metric("loss", "Loss"),
+                metric("threshold", "Limit"),
+            ],
+            StartTime=start,
+            EndTime=start + timedelta(minutes=3),
+            ScanBy="TimestampAscending",
+        )["MetricDataResults"]
+        return found if len(found[1]["Values"]) == 3 else None
+
+    excess, filled, twice = until(read, "the values can be read")
+    assert (excess["Label"], filled["Label"]) == ("over", "filled")
+    # A datapoint only where both have one.
+    assert (excess["Timestamps"], excess["Values"]) == (minutes[:2], [-0.25, 0.0])
+    assert filled["Values"] == [-0.25, 0.0, 0.25]
+    assert twice["Values"] == [0.0, 0.0, 0.5]
+    code, _ = error_of(
+        cloudwatch.get_metric_data,
+        MetricDataQueries=[{"Id": "e", "Expression": "nothing + 1"}],
+        StartTime=start,
+        EndTime=start + timedelta(minutes=3),
+    )
+    assert code == "ValidationError"
+
+
+def test_dashboards(account: Account, cloudwatch: Any) -> None:
+    name = account.name("dashboard")
+    widget = {
+        "type": "metric",
+        "x": 0,
+        "y": 0,
+        "width": 12,
+        "height": 6,
+        "properties": {
+            "region": account.client("cloudwatch").meta.region_name,
+            "title": "Loss",
+            "metrics": [
+                [{"expression": "loss - limit", "label": "over"}],
+                ["Demo", "Loss", "Stage", "prod", {"id": "loss"}],
+            ],
+        },
+    }
+    body = json.dumps({"widgets": [widget]})
+    assert cloudwatch.put_dashboard(DashboardName=name, DashboardBody=body)["DashboardValidationMessages"] == []
+    assert cloudwatch.get_dashboard(DashboardName=name)["DashboardBody"] == body
+    (entry,) = cloudwatch.list_dashboards(DashboardNamePrefix=name)["DashboardEntries"]
+    assert (entry["DashboardName"], entry["Size"]) == (name, len(body))
+    assert entry["DashboardArn"].endswith(f":dashboard/{name}")
+    with pytest.raises(cloudwatch.exceptions.DashboardInvalidInputError):
+        cloudwatch.put_dashboard(DashboardName=name, DashboardBody="no JSON")
+    assert cloudwatch.get_dashboard(DashboardName=name)["DashboardBody"] == body
+    cloudwatch.delete_dashboards(DashboardNames=[name])
+    assert error_of(cloudwatch.get_dashboard, DashboardName=name)[0] == "ResourceNotFound"
+    assert cloudwatch.list_dashboards(DashboardNamePrefix=name)["DashboardEntries"] == []
+
+
 def test_pages_of_datapoints(cloudwatch: Any, namespace: str) -> None:
     start = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(minutes=10)
     put(
@@ -198,7 +308,7 @@ def test_namespaces_of_aws_are_not_for_users(cloudwatch: Any) -> None:
 
 
 @pytest.mark.usefixtures("localcloud_only")
-def test_metric_math_is_refused_by_name(cloudwatch: Any) -> None:
+def test_functions_of_metric_math_that_are_not_there_are_refused_by_name(cloudwatch: Any) -> None:
     now = datetime.now(UTC)
     code, message = error_of(
         cloudwatch.get_metric_data,
@@ -208,7 +318,7 @@ def test_metric_math_is_refused_by_name(cloudwatch: Any) -> None:
     )
     assert (code, message) == (
         "ValidationError",
-        "localcloud has no metric math and no queries, only MetricStat; got Expression 'SUM(METRICS())'",
+        "Error in expression 'a': METRICS() is not among localcloud's functions: MIN, MAX, SUM, AVG, ABS, FILL, IF",
     )
 
 
@@ -356,7 +466,7 @@ def test_alarms_are_found_by_name_prefix_state_and_type(account: Account, cloudw
     [
         (
             {"Metrics": []},
-            "localcloud has alarms on one metric, named by MetricName and Namespace, and no metric math; got Metrics",
+            "MetricName should not be set if list of Metrics is set.",
         ),
         (
             {"Statistic": "Average", "ExtendedStatistic": "p90"},

@@ -105,7 +105,7 @@ _NOT_IMPLEMENTED = [
     ("lambda", "list_layers", {}, "ListLayers of lambda"),
     ("apigateway", "get_domain_names", {}, "GetDomainNames of apigateway"),
     ("cloudformation", "list_types", {}, "ListTypes of cloudformation"),
-    ("cloudwatch", "list_dashboards", {}, "ListDashboards of cloudwatch"),
+    ("cloudwatch", "list_metric_streams", {}, "ListMetricStreams of cloudwatch"),
     ("codepipeline", "list_webhooks", {}, "ListWebhooks of codepipeline"),
 ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -301,8 +301,15 @@ def test_wrong_rules_and_targets_are_refused(functions: Functions, events: Any, 
     code, message = error_of(events.put_rule, Name="r", EventPattern='{"source": []}')
     assert code == "InvalidEventPatternException"
     assert message == "Event pattern is not valid. Reason: Empty arrays are not allowed at source"
-    _, message = error_of(events.put_rule, Name="r", ScheduleExpression="rate(1 hour)")
-    assert "have no ScheduleExpression; got 'rate(1 hour)'" in message
+    for expression, reason in (
+        ("rate(1 hours)", "must be singular after 1"),
+        ("rate(2 hour)", "plural after any other number"),
+        ("cron(0 10 * * *)", "it has 5 fields"),
+        ("at(2099-01-01T00:00:00)", "make a schedule of Scheduler"),
+    ):
+        _, message = error_of(events.put_rule, Name="r", ScheduleExpression=expression)
+        assert message.startswith("Parameter ScheduleExpression is not valid.")
+        assert reason in message
     heard = Heard(functions, events)
 
     def refusal(**target: Any) -> str:
@@ -319,6 +326,49 @@ def test_wrong_rules_and_targets_are_refused(functions: Functions, events: Any, 
         Arn=heard.queue, InputTransformer={"InputPathsMap": {"y": "$.id"}, "InputTemplate": '"<x>"'}
     )
     assert "MessageGroupId is required" in refusal(Arn=f"{heard.queue}.fifo")
+
+
+def test_a_scheduled_rule_tells_its_targets_and_nobody_else(
+    functions: Functions, events: Any, cloud: Cloud, localcloud_only: None
+) -> None:
+    url, queue = functions.queue()
+    functions.let_events_in(url, queue)
+    cron, rate = functions.name("a-cron"), functions.name("b-rate")
+    arns = [events.put_rule(Name=cron, ScheduleExpression="cron(0 * * * ? *)")["RuleArn"]]
+    arns += [events.put_rule(Name=rate, ScheduleExpression="rate(2 hours)", State="DISABLED")["RuleArn"]]
+    assert "Targets" not in events.list_targets_by_rule(Rule=cron)
+    for name in (cron, rate):
+        events.put_targets(Rule=name, Targets=[{"Id": "q", "Arn": queue}])
+    assert events.describe_rule(Name=rate)["ScheduleExpression"] == "rate(2 hours)"
+    # A rule that reacts to all events of this source hears nothing of them.
+    ear, ear_queue = functions.queue()
+    functions.let_events_in(ear, ear_queue)
+    events.put_rule(Name=f"{cron}-ear", EventPattern='{"source": ["aws.events"]}')
+    events.put_targets(Rule=f"{cron}-ear", Targets=[{"Id": "q", "Arn": ear_queue}])
+
+    advance(cloud.endpoint_url, 2 * 3600)
+    hours = functions.bodies(url, 2)
+    assert [event["resources"] for event in hours] == [[arns[0]]] * 2
+    assert {(event["source"], event["detail-type"], str(event["detail"])) for event in hours} == {
+        ("aws.events", "Scheduled Event", "{}")
+    }
+    moments = [datetime.fromisoformat(event["time"]) for event in hours]
+    assert moments[1] - moments[0] == timedelta(hours=1)
+    assert moments[0].minute == moments[0].second == 0
+
+    events.disable_rule(Name=cron)
+    events.enable_rule(Name=rate)
+    advance(cloud.endpoint_url, 4 * 3600)
+    assert [event["resources"] for event in functions.bodies(url, 2)] == [[arns[1]]] * 2
+    for name in (cron, rate):
+        events.remove_targets(Rule=name, Ids=["q"])
+        events.delete_rule(Name=name)
+    advance(cloud.endpoint_url, 4 * 3600)
+    assert functions.count(url) == functions.count(ear) == 0
+    bus = functions.name("bus")
+    events.create_event_bus(Name=bus)
+    _, message = error_of(events.put_rule, Name=rate, ScheduleExpression="rate(1 hour)", EventBusName=bus)
+    assert message == "ScheduleExpression is supported only on the default event bus."
 
 
 def test_patterns_can_be_tried(events: Any) -> None:

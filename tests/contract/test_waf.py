@@ -14,7 +14,7 @@ import pytest
 
 from tests.contract.conftest import Cloud
 from tests.contract.sagemaker_account import Account, error_of, until
-from tests.contract.test_cloudformation import Stacks, template
+from tests.contract.stacks import Stacks, template
 
 VISIBILITY = {"SampledRequestsEnabled": False, "CloudWatchMetricsEnabled": True, "MetricName": "acl"}
 
@@ -27,14 +27,6 @@ def account(cloud: Cloud) -> Account:
 @pytest.fixture(scope="module")
 def waf(cloud: Cloud) -> Any:
     return cloud.client("wafv2")
-
-
-@pytest.fixture
-def stacks(account: Account) -> Iterator[Stacks]:
-    found = Stacks(account)
-    yield found
-    for stack_id in reversed(found.ids):
-        found.delete(stack_id)
 
 
 @pytest.fixture(scope="module")

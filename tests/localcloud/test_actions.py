@@ -30,6 +30,19 @@ def _arn(service: str, rest: str) -> str:
             [("sagemaker:CreateModel", _arn("sagemaker", "model/m")), ("iam:PassRole", ROLE)],
         ),
         (
+            "scheduler",
+            "CreateSchedule",
+            {"Name": "s", "GroupName": "g", "Target": {"Arn": FUNCTION, "RoleArn": ROLE}},
+            [("scheduler:CreateSchedule", _arn("scheduler", "schedule/g/s")), ("iam:PassRole", ROLE)],
+        ),
+        (
+            "scheduler",
+            "DeleteScheduleGroup",
+            {"Name": "g"},
+            [("scheduler:DeleteScheduleGroup", _arn("scheduler", "schedule-group/g"))],
+        ),
+        ("scheduler", "ListSchedules", {}, [("scheduler:ListSchedules", "*")]),
+        (
             "sagemaker",
             "CreateTransformJob",
             {"TransformJobName": "t", "ModelName": "m"},

@@ -19,6 +19,7 @@ from uvicorn.server import ServerState
 
 from localcloud.protocols.http import HttpRequest, HttpResponse
 from localcloud.quick import Incomplete, protocol, read
+from localcloud.services import QUICK_BEGINS
 
 _REQUEST = (
     b"PUT /FeatureGroup/a%20b?x=1&y HTTP/1.1\r\nHost: 127.0.0.1:1\r\nX-Two:  b c \r\nContent-Length: 4\r\n\r\nbody"
@@ -185,3 +186,17 @@ def test_quick_and_other_requests_share_a_connection(localcloud: Any) -> None:
         connection.request("GET", "/_localcloud/status")
         assert "services" in json.loads(connection.getresponse().read())
     connection.close()
+
+
+@pytest.mark.parametrize(
+    ("data", "quick"),
+    [
+        (b"PUT /FeatureGroup/a HTTP/1.1\r\nHost: a\r\n", True),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nX-Amz-Target: G.PutMetricData\r\nA: b\r\n\r\n", True),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nX-Amz-Target: G.GetMetricData\r\n\r\n", False),
+        (b"POST / HTTP/1.1\r\nHost: a\r\n\r\nX-Amz-Target: G.PutMetricData\r\n", False),
+        (b"POST /bucket HTTP/1.1\r\nX-Amz-Target: G.PutMetricData\r\n", False),
+    ],
+)
+def test_which_requests_may_be_quick_is_told_by_their_begin(data: bytes, quick: bool) -> None:
+    assert (QUICK_BEGINS.match(data) is not None) == quick

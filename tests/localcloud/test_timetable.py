@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from localcloud.clock import SystemClock
-from localcloud.timetable import Timetable
+from localcloud.timetable import Reached, Timetable
 from tests.surroundings import StandingClock
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -116,3 +116,72 @@ def test_a_set_clock_stands_until_it_is_released() -> None:
         clock.set(held)
     clock.release()
     assert clock.now() >= held + timedelta(days=1)
+
+
+def test_all_that_is_due_at_one_moment_is_begun_before_what_came_of_it_is_waited_for(
+    clock: StandingClock, timetable: Timetable
+) -> None:
+    both = threading.Barrier(2, timeout=10)
+    seen: list[str] = []
+
+    def work(name: str) -> None:
+        with timetable.working():
+            begun.release()
+            both.wait()
+            seen.append(name)
+
+    def begin(name: str) -> None:
+        thread = threading.Thread(target=work, args=(name,))
+        thread.start()
+        assert begun.acquire(timeout=10)
+        threads.append(thread)
+
+    begun, threads = threading.Semaphore(0), []  # type: ignore[var-annotated]
+    timetable.after(10, lambda: begin("one"), "one")
+    timetable.after(10, lambda: begin("two"), "two")
+    timetable.after(11, lambda: seen.append("later"), "later")
+    timetable.advance(20)
+    assert (sorted(seen[:2]), seen[2]) == (["one", "two"], "later")
+    for thread in threads:
+        thread.join()
+
+
+def test_each_moment_is_kept_before_anything_happens_at_it(clock: StandingClock) -> None:
+    kept: list[tuple[float, bool]] = []
+
+    def keep(reached: Reached) -> None:
+        assert reached.moment >= clock.now(), "it is told before the clock is there"
+        kept.append(((reached.moment - START).total_seconds(), reached.standing))
+
+    timetable = Timetable(clock, keep)
+    seen: list[tuple[float, bool]] = []
+    for seconds in (10, 10, 30):
+        timetable.after(seconds, lambda: seen.append(kept[-1]), "entry")
+    timetable.advance(60)
+    assert seen == [(10, True), (10, True), (30, True)]
+    # At the end the clock goes on by itself.
+    assert kept == [(10, True), (30, True), (60, False)]
+    # Where nothing is due and nothing under way, where it stands need not be kept.
+    timetable.advance(60)
+    assert kept[3:] == [(120, False)]
+    with timetable.working():
+        advancing = threading.Thread(target=timetable.advance, args=(60,))
+        advancing.start()
+        while len(kept) < 5:
+            advancing.join(0.01)
+    advancing.join()
+    assert kept[4:] == [(120, True), (180, False)]
+    timetable.stop()
+
+
+def test_moments_that_come_by_themselves_are_kept_too() -> None:
+    kept: list[Reached] = []
+    clock = SystemClock()
+    timetable = Timetable(clock, kept.append)
+    timetable.start()
+    done = threading.Event()
+    moment = clock.now() + timedelta(milliseconds=10)
+    timetable.at(moment, done.set, "soon")
+    assert done.wait(10)
+    timetable.stop()
+    assert [(one.moment, one.standing) for one in kept] == [(moment, False)]

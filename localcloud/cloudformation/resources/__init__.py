@@ -9,6 +9,7 @@ from localcloud.cloudformation.resources.alarms import TYPES as ALARMS
 from localcloud.cloudformation.resources.apigateway import TYPES as APIGATEWAY
 from localcloud.cloudformation.resources.buckets import TYPES as BUCKETS
 from localcloud.cloudformation.resources.cognito import TYPES as COGNITO
+from localcloud.cloudformation.resources.dashboards import TYPES as DASHBOARDS
 from localcloud.cloudformation.resources.ecr import TYPES as ECR
 from localcloud.cloudformation.resources.events import TYPES as EVENTS
 from localcloud.cloudformation.resources.functions import TYPES as FUNCTIONS
@@ -18,6 +19,7 @@ from localcloud.cloudformation.resources.logs import TYPES as LOGS
 from localcloud.cloudformation.resources.parameter_store import TYPES as PARAMETER_STORE
 from localcloud.cloudformation.resources.queues import TYPES as QUEUES
 from localcloud.cloudformation.resources.sagemaker import TYPES as SAGEMAKER
+from localcloud.cloudformation.resources.scheduler import TYPES as SCHEDULER
 from localcloud.cloudformation.resources.tables import TYPES as TABLES
 from localcloud.cloudformation.resources.topics import TYPES as TOPICS
 from localcloud.cloudformation.resources.waf import TYPES as WAF
@@ -29,6 +31,7 @@ TYPES: Mapping[str, ResourceType] = {
         *APIGATEWAY,
         *BUCKETS,
         *COGNITO,
+        *DASHBOARDS,
         *ECR,
         *EVENTS,
         *FUNCTIONS,
@@ -37,6 +40,7 @@ TYPES: Mapping[str, ResourceType] = {
         *PARAMETER_STORE,
         *QUEUES,
         *SAGEMAKER,
+        *SCHEDULER,
         *TABLES,
         *TOPICS,
         *WAF,

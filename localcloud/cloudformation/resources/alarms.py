@@ -17,7 +17,8 @@ from localcloud.cloudformation.resources.kind import (
 _ACTIONS = ("ActionsEnabled", "AlarmActions", "AlarmDescription", "InsufficientDataActions", "OKActions")
 _METRIC = (
     "ComparisonOperator", "DatapointsToAlarm", "Dimensions", "EvaluateLowSampleCountPercentile", "EvaluationPeriods",
-    "ExtendedStatistic", "MetricName", "Namespace", "Period", "Statistic", "Threshold", "TreatMissingData", "Unit",
+    "ExtendedStatistic", "MetricName", "Metrics", "Namespace", "Period", "Statistic", "Threshold", "TreatMissingData",
+    "Unit",
 )  # fmt: skip
 
 
@@ -42,12 +43,11 @@ class _AnyAlarm(ResourceType):
     def update(self, call: Call, physical_id: str, before: Properties, after: Properties) -> None:
         if changed(before, after, *self.members):
             self._put(call, physical_id, after)
-        wanted, gone = call.changed_tags()
         cloudwatch, arn = call.client("cloudwatch"), call.arn("cloudwatch", f"alarm:{physical_id}")
-        if gone:
-            cloudwatch.untag_resource(ResourceARN=arn, TagKeys=gone)
-        if wanted:
-            cloudwatch.tag_resource(ResourceARN=arn, Tags=tag_list(wanted))
+        call.retag(
+            lambda tags: cloudwatch.tag_resource(ResourceARN=arn, Tags=tag_list(tags)),
+            lambda keys: cloudwatch.untag_resource(ResourceARN=arn, TagKeys=keys),
+        )
 
     def delete(self, call: Call, physical_id: str, properties: Properties) -> None:
         call.client("cloudwatch").delete_alarms(AlarmNames=[physical_id])

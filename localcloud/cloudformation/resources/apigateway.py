@@ -258,12 +258,11 @@ def _key(key: str) -> str:
 
 
 def _retag(call: Call, path: str) -> None:
-    wanted, gone = call.changed_tags()
     arn = f"arn:aws:apigateway:{call.region}::{path}"
-    if gone:
-        call.client("apigateway").untag_resource(resourceArn=arn, tagKeys=gone)
-    if wanted:
-        call.client("apigateway").tag_resource(resourceArn=arn, tags=wanted)
+    call.retag(
+        lambda tags: call.client("apigateway").tag_resource(resourceArn=arn, tags=tags),
+        lambda keys: call.client("apigateway").untag_resource(resourceArn=arn, tagKeys=keys),
+    )
 
 
 def _replace(path: str, value: Any) -> dict[str, str]:

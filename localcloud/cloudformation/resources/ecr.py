@@ -53,12 +53,11 @@ class Repository(ResourceType):
                 repositoryName=physical_id, imageScanningConfiguration=_scanning(after)
             )
         self._policies(ecr, physical_id, before, after)
-        wanted, gone = call.changed_tags()
         arn = call.arn("ecr", f"repository/{physical_id}")
-        if gone:
-            ecr.untag_resource(resourceArn=arn, tagKeys=gone)
-        if wanted:
-            ecr.tag_resource(resourceArn=arn, tags=tag_list(wanted))
+        call.retag(
+            lambda tags: ecr.tag_resource(resourceArn=arn, tags=tag_list(tags)),
+            lambda keys: ecr.untag_resource(resourceArn=arn, tagKeys=keys),
+        )
 
     def delete(self, call: Call, physical_id: str, properties: Properties) -> None:
         call.client("ecr").delete_repository(

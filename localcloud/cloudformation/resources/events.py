@@ -53,12 +53,11 @@ class Rule(ResourceType):
             # What is not named is taken away.
             events.put_rule(Name=name, **bus, **_rule(after))
         self._targets(call, physical_id, before, after)
-        wanted, gone = call.changed_tags()
         arn = self._arn(call, physical_id, after)
-        if gone:
-            events.untag_resource(ResourceARN=arn, TagKeys=gone)
-        if wanted:
-            events.tag_resource(ResourceARN=arn, Tags=tag_list(wanted))
+        call.retag(
+            lambda tags: events.tag_resource(ResourceARN=arn, Tags=tag_list(tags)),
+            lambda keys: events.untag_resource(ResourceARN=arn, TagKeys=keys),
+        )
 
     def delete(self, call: Call, physical_id: str, properties: Properties) -> None:
         events = call.client("events")
@@ -67,7 +66,7 @@ class Rule(ResourceType):
             there = {
                 target["Id"]
                 for page in events.get_paginator("list_targets_by_rule").paginate(Rule=name, **bus)
-                for target in page["Targets"]
+                for target in page.get("Targets", ())
             }
             # A rule with targets of somebody else's is not deleted, as on AWS.
             ours = [target["Id"] for target in properties.get("Targets") or () if target["Id"] in there]

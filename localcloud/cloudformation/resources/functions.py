@@ -233,11 +233,10 @@ def _code(properties: Properties) -> dict[str, Any]:
 
 
 def _retag(call: Call, arn: str) -> None:
-    wanted, gone = call.changed_tags()
-    if gone:
-        call.client("lambda").untag_resource(Resource=arn, TagKeys=gone)
-    if wanted:
-        call.client("lambda").tag_resource(Resource=arn, Tags=wanted)
+    call.retag(
+        lambda tags: call.client("lambda").tag_resource(Resource=arn, Tags=tags),
+        lambda keys: call.client("lambda").untag_resource(Resource=arn, TagKeys=keys),
+    )
 
 
 TYPES = (Function(), Permission(), EventSourceMapping(), EventInvokeConfig())

@@ -61,11 +61,10 @@ class Role(ResourceType):
             else:
                 iam.delete_role_permissions_boundary(RoleName=physical_id)
         self._policies(iam, physical_id, before, after)
-        wanted, gone = call.changed_tags()
-        if gone:
-            iam.untag_role(RoleName=physical_id, TagKeys=gone)
-        if wanted:
-            iam.tag_role(RoleName=physical_id, Tags=tag_list(wanted))
+        call.retag(
+            lambda tags: iam.tag_role(RoleName=physical_id, Tags=tag_list(tags)),
+            lambda keys: iam.untag_role(RoleName=physical_id, TagKeys=keys),
+        )
 
     def delete(self, call: Call, physical_id: str, properties: Properties) -> None:
         iam = call.client("iam")

@@ -57,10 +57,13 @@ class Call:
         name = f"{self.stack_name[: left - len(logical)]}-{logical}-{end}"
         return name.lower() if lower else name
 
-    def changed_tags(self) -> tuple[dict[str, str], list[str]]:
-        """The tags to be set, and the keys of those to be taken away."""
+    def retag(self, add: Callable[[dict[str, str]], Any], remove: Callable[[list[str]], Any]) -> None:
+        """Change the tags of a resource to what they are to be: the service's two calls, each made if it is needed."""
         wanted = {key: value for key, value in self.tags.items() if self.tags_before.get(key) != value}
-        return wanted, sorted(self.tags_before.keys() - self.tags.keys())
+        if gone := sorted(self.tags_before.keys() - self.tags.keys()):
+            remove(gone)
+        if wanted:
+            add(wanted)
 
 
 class ResourceType(ABC):

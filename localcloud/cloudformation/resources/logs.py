@@ -32,12 +32,11 @@ class LogGroup(ResourceType):
                 logs.associate_kms_key(logGroupName=physical_id, kmsKeyId=after["KmsKeyId"])
             else:
                 logs.disassociate_kms_key(logGroupName=physical_id)
-        wanted, gone = call.changed_tags()
         arn = call.arn("logs", f"log-group:{physical_id}")
-        if gone:
-            logs.untag_resource(resourceArn=arn, tagKeys=gone)
-        if wanted:
-            logs.tag_resource(resourceArn=arn, tags=wanted)
+        call.retag(
+            lambda tags: logs.tag_resource(resourceArn=arn, tags=tags),
+            lambda keys: logs.untag_resource(resourceArn=arn, tagKeys=keys),
+        )
 
     def delete(self, call: Call, physical_id: str, properties: Properties) -> None:
         call.client("logs").delete_log_group(logGroupName=physical_id)

@@ -29,11 +29,12 @@ class Parameter(ResourceType):
             # Overwriting keeps a description that is not named: an empty one takes it away.
             cleared = {"Description": ""} if "Description" in before else {}
             ssm.put_parameter(Name=physical_id, Overwrite=True, **cleared | pick(after, *_MEMBERS))
-        wanted, gone = call.changed_tags()
-        if gone:
-            ssm.remove_tags_from_resource(ResourceType="Parameter", ResourceId=physical_id, TagKeys=gone)
-        if wanted:
-            ssm.add_tags_to_resource(ResourceType="Parameter", ResourceId=physical_id, Tags=tag_list(wanted))
+        call.retag(
+            lambda tags: ssm.add_tags_to_resource(
+                ResourceType="Parameter", ResourceId=physical_id, Tags=tag_list(tags)
+            ),
+            lambda keys: ssm.remove_tags_from_resource(ResourceType="Parameter", ResourceId=physical_id, TagKeys=keys),
+        )
 
     def delete(self, call: Call, physical_id: str, properties: Properties) -> None:
         call.client("ssm").delete_parameter(Name=physical_id)

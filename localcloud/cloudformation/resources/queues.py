@@ -64,11 +64,10 @@ class Queue(ResourceType):
         }
         if attributes:
             sqs.set_queue_attributes(QueueUrl=physical_id, Attributes=attributes)
-        wanted, gone = call.changed_tags()
-        if gone:
-            sqs.untag_queue(QueueUrl=physical_id, TagKeys=gone)
-        if wanted:
-            sqs.tag_queue(QueueUrl=physical_id, Tags=wanted)
+        call.retag(
+            lambda tags: sqs.tag_queue(QueueUrl=physical_id, Tags=tags),
+            lambda keys: sqs.untag_queue(QueueUrl=physical_id, TagKeys=keys),
+        )
 
     def delete(self, call: Call, physical_id: str, properties: Properties) -> None:
         call.client("sqs").delete_queue(QueueUrl=physical_id)

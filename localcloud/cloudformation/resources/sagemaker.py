@@ -126,11 +126,10 @@ def _added_features(call: Call, there: list[dict[str, Any]], after: Properties) 
 
 def _retag(call: Call, arn: str) -> None:
     sagemaker = call.client("sagemaker")
-    wanted, gone = call.changed_tags()
-    if gone:
-        sagemaker.delete_tags(ResourceArn=arn, TagKeys=gone)
-    if wanted:
-        sagemaker.add_tags(ResourceArn=arn, Tags=tag_list(wanted))
+    call.retag(
+        lambda tags: sagemaker.add_tags(ResourceArn=arn, Tags=tag_list(tags)),
+        lambda keys: sagemaker.delete_tags(ResourceArn=arn, TagKeys=keys),
+    )
 
 
 def _gone(delete: Any) -> None:

@@ -48,12 +48,11 @@ class Table(ResourceType):
                 TableName=physical_id, DeletionProtectionEnabled=after.get("DeletionProtectionEnabled", False)
             )
         self._settings(call, physical_id, before, after)
-        wanted, gone = call.changed_tags()
         arn = call.arn("dynamodb", f"table/{physical_id}")
-        if gone:
-            dynamodb.untag_resource(ResourceArn=arn, TagKeys=gone)
-        if wanted:
-            dynamodb.tag_resource(ResourceArn=arn, Tags=tag_list(wanted))
+        call.retag(
+            lambda tags: dynamodb.tag_resource(ResourceArn=arn, Tags=tag_list(tags)),
+            lambda keys: dynamodb.untag_resource(ResourceArn=arn, TagKeys=keys),
+        )
 
     def delete(self, call: Call, physical_id: str, properties: Properties) -> None:
         call.client("dynamodb").delete_table(TableName=physical_id)

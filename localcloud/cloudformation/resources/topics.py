@@ -50,11 +50,10 @@ class Topic(ResourceType):
                     TopicArn=physical_id, AttributeName=key, AttributeValue=text_of(after.get(key, default))
                 )
         self._subscriptions(call, physical_id, before, after)
-        wanted, gone = call.changed_tags()
-        if gone:
-            sns.untag_resource(ResourceArn=physical_id, TagKeys=gone)
-        if wanted:
-            sns.tag_resource(ResourceArn=physical_id, Tags=tag_list(wanted))
+        call.retag(
+            lambda tags: sns.tag_resource(ResourceArn=physical_id, Tags=tag_list(tags)),
+            lambda keys: sns.untag_resource(ResourceArn=physical_id, TagKeys=keys),
+        )
 
     def delete(self, call: Call, physical_id: str, properties: Properties) -> None:
         sns = call.client("sns")
@@ -77,7 +76,9 @@ class Topic(ResourceType):
         if was - wanted:
             for page in sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic):
                 for found in page["Subscriptions"]:
-                    if (found["Protocol"], found["Endpoint"]) in was - wanted:
+                    # One that nobody has confirmed has no ARN by which it could be ended: it goes with the topic.
+                    pending = found["SubscriptionArn"] == "PendingConfirmation"
+                    if (found["Protocol"], found["Endpoint"]) in was - wanted and not pending:
                         sns.unsubscribe(SubscriptionArn=found["SubscriptionArn"])
 
 

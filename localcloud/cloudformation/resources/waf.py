@@ -47,12 +47,11 @@ class WebAcl(ResourceType):
         found = waf.get_web_acl(**named)
         if changed(before, after, *_DECLARED):
             waf.update_web_acl(**named, LockToken=found["LockToken"], **_declared(after))
-        wanted, gone = call.changed_tags()
         arn = found["WebACL"]["ARN"]
-        if gone:
-            waf.untag_resource(ResourceARN=arn, TagKeys=gone)
-        if wanted:
-            waf.tag_resource(ResourceARN=arn, Tags=tag_list(wanted))
+        call.retag(
+            lambda tags: waf.tag_resource(ResourceARN=arn, Tags=tag_list(tags)),
+            lambda keys: waf.untag_resource(ResourceARN=arn, TagKeys=keys),
+        )
 
     def delete(self, call: Call, physical_id: str, properties: Properties) -> None:
         waf, named = call.client("wafv2"), _named(physical_id)

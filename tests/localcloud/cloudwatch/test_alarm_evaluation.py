@@ -90,7 +90,8 @@ def test_the_reason_counts_the_datapoints_and_names_the_transition() -> None:
     ],
 )
 def test_the_reason_says_what_is_missing(treatment: str, reason: str) -> None:
-    verdict = evaluation.evaluate(rule(missing=treatment), points("- - - - -"), NEWEST, "OK", NOW)
+    before = "OK" if treatment == "breaching" else "ALARM"
+    verdict = evaluation.evaluate(rule(missing=treatment), points("- - - - -"), NEWEST, before, NOW)
     assert verdict is not None
     assert verdict.reason == reason
 

@@ -1,0 +1,1 @@
+"""EventBridge Scheduler: schedules, their groups, and the moments at which they reach their targets."""
