@@ -1,7 +1,7 @@
 """Evaluate: judge the packaged model by what its own server answers, beside baselines and the champion.
 
 python3 -m seed_code.cardholders.evaluate --experiment NAME [--champion s3://bucket/key/model.tar.gz | none]
-    [--max-records 20000]
+    [--max-records 20000] [--min-feedback 200]
 
 in    processing/input/package/model.tar.gz
       processing/input/holdout/{examples,holders}.parquet
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from seed_code.cardholders.endpoint import Endpoint
 from seed_code.common import champion, documents, golden, paths
-from seed_code.common.arguments import ArgumentParser
+from seed_code.common.arguments import ArgumentParser, whole_number
 from seed_code.common.failure import reports_failure
 
 
@@ -29,6 +29,9 @@ def main() -> None:
     parser.add_argument("--champion", default=champion.NO_CHAMPION, help="S3 URI of a model.tar.gz, or none")
     parser.add_argument("--experiment", required=True, help="MLflow experiment")
     parser.add_argument("--max-records", type=int, default=20000, help="questions asked of the server, at most")
+    parser.add_argument(
+        "--min-feedback", type=whole_number(1, 1_000_000), default=200, help="answers that the monitor judges at least"
+    )
     arguments = parser.parse_args()
     output = paths.processing_output_dir("evaluation")
     holdout_dir = paths.processing_input_dir("holdout")
@@ -46,7 +49,15 @@ def main() -> None:
         holders = frames.read(holdout_dir / "holders.parquet", FIELDS)
         rival = champion.fetch(arguments.champion, Path(temporary))
         evaluation = {
-            **judgement.judge(endpoint, examples, holders, arguments.max_records, arguments.champion, rival),
+            **judgement.judge(
+                endpoint,
+                examples,
+                holders,
+                arguments.max_records,
+                arguments.champion,
+                rival,
+                arguments.min_feedback,
+            ),
             "data": report,
         }
         golden.write(output / golden.FILE, golden.ask(endpoint, golden_requests.of(endpoint.manifest)))

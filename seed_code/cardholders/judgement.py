@@ -17,6 +17,11 @@ from seed_code.common.errors import ClientError
 
 SCHEMA_VERSION = 1
 LATENCY_REQUESTS = 200
+# The monitor's window holds three days and moves by an hour: a year has a hundred windows that share nothing, each of
+# which is looked at more than once.
+BOUND_SHARE = 0.999
+_DRAWS, _MOST_DRAWN = 10_000, 500
+_SEED = 0
 _TOLERANCE = 1e-9  # the same model on another processor may round the last digits otherwise
 
 
@@ -27,8 +32,11 @@ def judge(
     max_records: int,
     champion_uri: str,
     champion: Path | None,
+    min_feedback: int,
 ) -> dict[str, Any]:
     """Everything about a running model that evaluation.json holds, but for `data` and `mlflow`.
+
+    min_feedback: answers that the monitor judges at least, see `brier_bound`.
 
     Raises:
         ClientError: when the server differs from its package's golden answers, the holdout has one class only, or the
@@ -52,6 +60,7 @@ def judge(
         "metrics": {**found, **clustering},
         "baselines": {name: metrics.probability_metrics(holdout.labels, answer) for name, answer in simple.items()},
         "fields_only": metrics.probability_metrics(holdout.labels, bare),
+        "brier_bound": brier_bound(holdout.labels, probability, bare, min_feedback),
         "champion": compared,
         "champion_comparison": comparison,
         "by_k": by_k(holdout, probability, simple),
@@ -111,6 +120,32 @@ def score_clusters(endpoint: Endpoint, holders: pd.DataFrame) -> dict[str, float
     )
     labels = np.array([answer["predicted_cluster"] for answer in answers])
     return clusters.holdout_scores(endpoint.manifest["clusters"]["scale"], frames.fields(holders), labels)
+
+
+def brier_bound(
+    labels: NDArray[np.bool_], with_features: NDArray[np.float64], fields_only: NDArray[np.float64], feedback: int
+) -> dict[str, float]:
+    """The bound under which Brier scores of so many answers lie, while the model is as good as on the holdout.
+
+    A score of few answers scatters, so that the holdout's own says too little about when a model has become worse. The
+    bound is the quantile BOUND_SHARE of the scores of answers drawn from the holdout's, with replacement. Callers send
+    stored features, or the fields only, which the model answers less well: `upper` is the larger of both bounds.
+
+    Args:
+        labels: (n,) of the holdout's questions.
+        with_features, fields_only: (n,) the answers to either kind of caller.
+        feedback: number of answers of a score.
+    """
+    random = np.random.default_rng(_SEED)
+    drawn = min(feedback, _MOST_DRAWN)
+    chosen = random.integers(0, len(labels), (_DRAWS, drawn), dtype=np.int32)
+    bounds = {}
+    for name, answers in (("with_features", with_features), ("fields_only", fields_only)):
+        errors = (answers - labels) ** 2
+        above = float(np.quantile(errors[chosen].mean(axis=1), BOUND_SHARE) - errors.mean())
+        # The distance from the mean shrinks with the root of the number.
+        bounds[name] = float(errors.mean()) + above * math.sqrt(drawn / feedback)
+    return {"feedback": feedback, "share": BOUND_SHARE, **bounds, "upper": max(bounds.values())}
 
 
 def by_k(

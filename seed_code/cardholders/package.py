@@ -6,6 +6,7 @@
           processing/input/holdout/examples.parquet                                        for the golden requests
     out   processing/output/package/model.tar.gz     manifest.json, clusters.skops, purchase.skops
           processing/output/package/manifest.json    the same manifest, for readers without tar
+          processing/output/package/profile.json     its part on the training data (profile.py), for the monitor
 
 The archive depends on its inputs alone: packing the same parts again gives the same bytes.
 """
@@ -19,7 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from seed_code.cardholders import clusters, frames, golden_requests, model_format, records, scorer, train
+from seed_code.cardholders import clusters, frames, golden_requests, model_format, profile, records, scorer, train
 from seed_code.cardholders.scorer import MANIFEST_FILE, SCHEMA_VERSION, Scorer
 from seed_code.common import archives, documents, paths
 from seed_code.common.arguments import ArgumentParser
@@ -50,7 +51,7 @@ def main() -> None:
 def package(
     clusters_archive: Path, purchase_archive: Path, examples_file: Path, output: Path, threshold: float
 ) -> dict[str, Any]:
-    """Write `model.tar.gz` and `manifest.json` to `output`, and give the manifest.
+    """Write `model.tar.gz`, `manifest.json` and `profile.json` to `output`, and give the manifest.
 
     Raises:
         ClientError: when an input is missing or is not what a training job of ours leaves.
@@ -83,6 +84,7 @@ def package(
         output.mkdir(parents=True, exist_ok=True)
         archives.write(output / ARCHIVE, folder)
         shutil.copyfile(folder / MANIFEST_FILE, output / MANIFEST_FILE)
+        documents.write(output / profile.FILE, manifest["profile"])
     return manifest
 
 
@@ -135,6 +137,9 @@ def _manifest(
         },
         "clusters": {name: cluster_report[name] for name in ("chosen_k", "range", "profiles", "scale")},
         "baselines": purchase_report["baselines"],
+        "profile": profile.document(
+            purchase_report["profile"], [cluster["share"] for cluster in cluster_report["profiles"]]
+        ),
     }
 
 

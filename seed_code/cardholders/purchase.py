@@ -27,14 +27,16 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from seed_code.cardholders import baselines, calibration, frames, metrics
+from seed_code.cardholders import baselines, calibration, frames, metrics, profile
 from seed_code.cardholders.calibration import BetaCalibration
-from seed_code.cardholders.features import DEFAULT_WINDOW_DAYS
+from seed_code.cardholders.features import DEFAULT_WINDOW_DAYS, FIELDS
 from seed_code.common.errors import ClientError
 from seed_code.common.hyperparameters import Tunable
 
 # The stored features that tell about t, not about the holder.
 CALENDAR = ("weekday", "month_of_year", "days_to_month_end")
+# Those that go on by themselves as time passes: requests always differ in them from training, which says nothing.
+_PASSING = (*CALENDAR, "days_since_first")
 AHEAD = ("working_days_ahead", "uses_ahead", "active_days_ahead")
 _WEEK = tuple(f"weekday_share_ahead_{day}" for day in range(1, 8))
 
@@ -141,7 +143,8 @@ def fit(
 
     Returns:
         The model, and its report: `metrics` on the validation examples (with features and fields only), `baselines`
-        as fitted, `window` (first and last reference dates) and `rows`.
+        as fitted, `window` (first and last reference dates), `rows`, and `profile` (`profile.of_fields` of the training
+        examples).
 
     Raises:
         ClientError: when either frame has labels of one class only, or a needed feature is missing.
@@ -194,6 +197,9 @@ def fit(
         "rows": {"train": len(train), "train_expanded": len(label), "validation": len(validation)},
         "max_horizon_days": horizon,
         "window_days": window_days,
+        "profile": profile.of_fields(
+            {name: train[name].to_numpy() for name in (*FIELDS, *features) if name not in _PASSING}
+        ),
     }
     return model, report
 

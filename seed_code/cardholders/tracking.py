@@ -37,6 +37,7 @@ def _metrics(evaluation: dict[str, Any]) -> Iterator[tuple[str, float | None, in
     groups: dict[str, dict[str, Any]] = {
         "": evaluation["metrics"],
         "fields_only.": evaluation["fields_only"],
+        "brier_bound.": evaluation["brier_bound"],
         "champion.": (evaluation["champion"] or {}).get("metrics", {}),
         "champion_comparison.": evaluation["champion_comparison"],
         "latency_ms.": evaluation["server"]["latency_ms"],

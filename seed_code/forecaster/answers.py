@@ -77,7 +77,15 @@ def parse(line: bytes, steps: int, levels: Sequence[float]) -> list[Values]:
     Raises:
         ValueError: saying what is wrong with it.
     """
-    answer = records.loads(line)
+    return of(records.loads(line), steps, levels)
+
+
+def of(answer: object, steps: int, levels: Sequence[float]) -> list[Values]:
+    """As `parse`, of an answer that is no text any more.
+
+    Raises:
+        ValueError: saying what is wrong with it.
+    """
     if not isinstance(answer, dict):
         raise ValueError(f"it is {shown(answer)}; expected an object with `mean` and `quantiles`")
     if "error" in answer:

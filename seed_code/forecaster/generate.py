@@ -1,6 +1,6 @@
 """Invents blockchain minutes: `python -m seed_code.forecaster.generate --out FILE.csv[.gz]|FILE.parquet`.
 
-    [--end 2026-11-22T00:00:00Z] [--days 8] [--seed 7]
+    [--end 2026-11-22T00:00:00Z] [--days 8] [--seed 7] [--drift-at 2026-11-21T00:00:00Z]
 
 One row a version of a minute, with the columns of the feature group that `prepare` reads, in the order of `event_time`:
 the order in which a feed would have brought them. The content is synthetic; no real transaction is in it. Fees are
@@ -12,6 +12,11 @@ in satoshi. What is modelled, because a model can learn from it or trip over it:
 - outages: minutes, up to hours of them, that are missing; quiet minutes without a transaction, whose average is empty;
 - minutes that are issued twice, first too early to be complete: same `tx_minute`, later `event_time`.
 
+With --drift-at the market is another one from that minute on, so that a model of before is wrong every hour and one
+that has seen some hours of it is not: fees double, transactions halve, and every hour a batch settles, so that the fee
+is at its highest at the top of the hour and at its lowest half an hour later. Until then the rows are those without the
+option.
+
 The same arguments give the same bytes. Days are drawn one by one, so that what a file says of a minute depends on the
 seed alone: a file of thirty days holds the rows of the file of eight.
 """
@@ -21,7 +26,7 @@ import gzip
 import io
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -49,6 +54,8 @@ REISSUED_SHARE = 0.004
 _PERSISTENCE = 0.985  # of the wandering level, from one minute to the next
 _WANDER = 0.13  # its standard deviation, in logarithms
 _NOISE = 0.045  # of a minute's average fee around its level
+DRIFT_FEES, DRIFT_TRANSACTIONS = 2.0, 0.5  # times what they were
+SETTLING = 1.0  # by how much the fee is above its usual at the top of an hour, and below it at the half; in logarithms
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -138,13 +145,32 @@ def _of_day(seed: int, day: int) -> Minutes:
     return Minutes(*(getattr(drawn, name)[there] for name in Minutes.__dataclass_fields__))
 
 
-def simulate(end_minute: int, days: int, seed: int) -> Minutes:
-    """The minutes of the `days` before `end_minute` (counted from 1970-01-01; it is the first one left out)."""
+def simulate(end_minute: int, days: int, seed: int, drift_at: int | None = None) -> Minutes:
+    """The minutes of the `days` before `end_minute` (counted from 1970-01-01; it is the first one left out).
+
+    drift_at: the first minute of the other market, counted likewise.
+    """
     begin = end_minute - days * MINUTES
     drawn = [_of_day(seed, day) for day in range(begin // MINUTES, -(-end_minute // MINUTES))]
     whole = Minutes(*(np.concatenate([getattr(day, name) for day in drawn]) for name in Minutes.__dataclass_fields__))
     inside = (whole.minute >= begin) & (whole.minute < end_minute)
-    return Minutes(*(getattr(whole, name)[inside] for name in Minutes.__dataclass_fields__))
+    chosen = Minutes(*(getattr(whole, name)[inside] for name in Minutes.__dataclass_fields__))
+    return chosen if drift_at is None else drifted(chosen, drift_at)
+
+
+def drifted(minutes: Minutes, drift_at: int) -> Minutes:
+    """The same minutes in the other market, from `drift_at` on."""
+    after = minutes.minute >= drift_at
+    settling = np.exp(SETTLING * np.cos(minutes.minute % 60 * np.pi / 30))
+    average = minutes.fee / np.maximum(minutes.transactions, 1) * DRIFT_FEES * settling
+    # Of a few transactions half a one is one: a minute is quiet, and without an average, as it was before.
+    transactions = np.ceil(minutes.transactions * DRIFT_TRANSACTIONS).astype(np.int64)
+    fee = np.rint(average * transactions).astype(np.int64)
+    return replace(
+        minutes,
+        transactions=np.where(after, transactions, minutes.transactions),
+        fee=np.where(after, fee, minutes.fee),
+    )
 
 
 def table(minutes: Minutes) -> pa.Table:
@@ -220,6 +246,7 @@ def _parser() -> ArgumentParser:
     )
     parser.add_argument("--days", type=whole_number(1, MOST_DAYS), default=8, help="how many, before --end")
     parser.add_argument("--seed", type=whole_number(0, 2**31 - 1), default=7, help="the same seed gives the same bytes")
+    parser.add_argument("--drift-at", type=_minute, help="from when on the market is another one, ISO 8601")
     return parser
 
 
@@ -228,7 +255,7 @@ def main() -> None:
     """Write one file of minutes, as the command line says."""
     arguments = _parser().parse_args()
     began = time.perf_counter()
-    rows = table(simulate(arguments.end, arguments.days, arguments.seed))
+    rows = table(simulate(arguments.end, arguments.days, arguments.seed, arguments.drift_at))
     write(rows, arguments.out)
     seconds = time.perf_counter() - began
     sys.stdout.write(f"{arguments.out}: {rows.num_rows:,} synthetic rows, {seconds:.1f} s\n")

@@ -7,8 +7,8 @@ import numpy as np
 
 from seed_code.common.golden import REFUSED, Request, line
 from seed_code.forecaster.answers import Forecasts
-from seed_code.forecaster.grid import GridSeries
-from seed_code.forecaster.rolling import Windows, iso, nullable
+from seed_code.forecaster.grid import GridSeries, nullable
+from seed_code.forecaster.rolling import Windows, iso
 
 _ALONE = 3  # windows that are asked about one by one
 _SAMPLES = 100  # paths of a forecast, as many as DeepAR draws unless told otherwise

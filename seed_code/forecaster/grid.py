@@ -100,3 +100,8 @@ def series_of(target: str, frequency: Frequency, minute: Minute, parts: Sequence
     values = _COARSER[target][1](parts, bins - first, count, np.diff(borders))
     whole = slice(0 if borders[0] >= minute[0] else 1, count if borders[-1] <= minute[-1] + 1 else count - 1)
     return GridSeries(frequency, (first + whole.start) * frequency.multiple, values[whole])
+
+
+def nullable(values: Values) -> list[float | None]:
+    """Numbers for JSON: NaN becomes null."""
+    return [None if np.isnan(value) else float(value) for value in values]

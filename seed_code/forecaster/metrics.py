@@ -123,6 +123,23 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
+def share_below(
+    actual: Values, forecast: Values, quantiles: Sequence[float], bound: float, *, together: int,
+    resamples: int = 20_000, seed: int = 0,
+) -> float:  # fmt: skip
+    """The share of small sets of windows whose mean weighted quantile loss is at most a bound.
+
+    Sets are of `together` windows, drawn with replacement, whole. One whose loss is no number counts as below.
+
+    Args:
+        actual, forecast, quantiles: as for `score`.
+    """
+    of_window = _losses(actual, forecast, quantiles).sum(axis=2).mean(axis=0)
+    sizes = np.nansum(np.abs(actual), axis=1)
+    drawn = np.random.default_rng(seed).integers(len(sizes), size=(resamples, together))
+    return float((of_window[drawn].sum(axis=1) <= bound * sizes[drawn].sum(axis=1)).mean())
+
+
 def interval_coverage(actual: Values, low: Values, high: Values) -> float:
     """The share of observed points from `low` to `high`, all (windows, steps)."""
     observed = ~np.isnan(actual)

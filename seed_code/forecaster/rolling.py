@@ -23,7 +23,7 @@ from seed_code.common import documents
 from seed_code.common.errors import ClientError
 from seed_code.forecaster.channels import FEWEST_OBSERVATIONS
 from seed_code.forecaster.frequency import Frequency
-from seed_code.forecaster.grid import GridSeries
+from seed_code.forecaster.grid import GridSeries, nullable
 
 Values = NDArray[np.float64]
 
@@ -189,8 +189,3 @@ def read(folder: Path) -> tuple[GridSeries, Windows]:
     names = ("target", "prediction_length", "context_length", "spacing", "season_length", "tail")
     origins = tuple(window["index"] for window in document["windows"])
     return series, Windows(**{name: document[name] for name in names}, origins=origins)
-
-
-def nullable(values: Values) -> list[float | None]:
-    """Numbers for JSON: NaN becomes null."""
-    return [None if np.isnan(value) else float(value) for value in values]

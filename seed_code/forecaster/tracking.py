@@ -42,6 +42,7 @@ def _metrics(evaluation: dict[str, Any], losses: list[float]) -> Iterator[tuple[
         "": evaluation["metrics"],
         "wql_by_quantile.": evaluation["wql_by_quantile"],
         "interval.": {"lower": interval["lower"], "upper": interval["upper"]},
+        "hour.": evaluation["hour"],
         "champion.": (evaluation["champion"] or {}).get("metrics", {}),
         "champion_comparison.": evaluation["champion_comparison"],
         **{f"baselines.{name}.": values for name, values in evaluation["baselines"].items()},

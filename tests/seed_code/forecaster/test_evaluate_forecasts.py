@@ -163,8 +163,10 @@ def test_evaluation_json_holds_everything(evaluated):
     assert set(document) == {
         "schema_version", "workload", "frequency", "target", "prediction_length", "quantiles", "confidence", "metrics",
         "wql_by_quantile", "interval", "baselines", "champion", "champion_comparison", "windows", "forecasts", "recent",
-        "model_version", "training", "data", "mlflow",
+        "model_version", "training", "data", "mlflow", "hour",
     }  # fmt: skip
+    assert document["hour"]["upper"] == pytest.approx(3 * document["metrics"]["mean_wql"])
+    assert 0 < document["hour"]["share"] <= 1
     assert all(type(value) is float for value in document["metrics"].values())
     assert document["data"] == {"observations": 712, "gaps": []}
     assert document["training"]["epochs_run"] == 3

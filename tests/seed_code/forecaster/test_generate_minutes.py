@@ -126,3 +126,26 @@ def test_fees_have_a_daily_rhythm_and_persist(minutes):
     # Bursts: the way up is steeper than the way down.
     steps = level[3:] - level[:-3]
     assert np.nanquantile(steps, 0.99) > 1.3 * -np.nanquantile(steps, 0.01)
+
+
+def test_another_market_leaves_what_was_before_it_and_changes_what_comes_after(minutes):
+    at = END - 7 * generate.MINUTES
+    other = generate.simulate(END, 28, 7, at)
+    before, after = minutes.minute < at, minutes.minute >= at
+    for name in ("minute", "transactions", "fee", "reissued"):
+        np.testing.assert_array_equal(getattr(other, name)[before], getattr(minutes, name)[before])
+    np.testing.assert_array_equal(other.minute, minutes.minute)
+    np.testing.assert_array_equal(other.transactions[after], -(-minutes.transactions[after] // 2))
+    there = after & (minutes.transactions > 0)
+    ratio = (other.fee / np.maximum(other.transactions, 1))[there] / (
+        minutes.fee / np.maximum(minutes.transactions, 1)
+    )[there]
+    of_hour = minutes.minute[there] % 60
+    np.testing.assert_allclose(ratio[of_hour == 0], 2 * np.e, rtol=1e-3)
+    np.testing.assert_allclose(ratio[of_hour == 30], 2 / np.e, rtol=1e-3)
+
+
+def test_a_file_without_drift_is_the_file_of_before_the_option(run):
+    plain = run("plain.csv", "--days", "1").read_bytes()
+    assert run("later.csv", "--days", "1", "--drift-at", "2027-01-01T00:00:00Z").read_bytes() == plain
+    assert run("other.csv", "--days", "1", "--drift-at", "2026-11-21T12:00:00Z").read_bytes() != plain
