@@ -44,7 +44,7 @@ from peers.load import Asked, Generator, Load
 from rich.console import Console
 from rich.table import Table
 
-from pipelines.deploy.functions.project import client
+from pipelines.carried.project import client
 from pipelines.deploy.functions.scaling import set_scaling
 from pipelines.names import VARIANT
 from tests.contract import images

@@ -93,6 +93,15 @@ class Api(Section):
     """Size of the cache for forecasts, in GB and in quotes; it costs by the hour. 0 is none."""
 
 
+class Notices(Section):
+    """What people have to know: alarms, and retrainings that were given up."""
+
+    email: Annotated[
+        str, Field(pattern=r"^$|^[^@\s]+@[^@\s]+$", json_schema_extra=words('an e-mail address, or "" for nobody'))
+    ]
+    """Who gets them by mail; SNS asks the address first. Nobody when empty."""
+
+
 class Project(Section):
     """The project and where it lives."""
 
@@ -108,6 +117,8 @@ class Project(Section):
     """The AWS region; the standard variables AWS_REGION and AWS_DEFAULT_REGION go before it."""
     api: Api
     """The limits of its REST API."""
+    notices: Notices
+    """Whom the project tells when something needs a person."""
 
 
 # --- parts that workloads share ---------------------------------------------------------------------------------------
@@ -175,6 +186,70 @@ class Tunables(Section):
 def parameter_name(field: str) -> str:
     """The pipeline parameter of a tunable: `min_roc_auc` is `MinRocAuc`."""
     return "".join(word.capitalize() for word in field.split("_"))
+
+
+class Retraining(Section):
+    """When an alarm of production, of its quality or of drift, starts the build pipeline.
+
+    Never while the build pipeline runs, while data are missing, or while a newer model package waits for a decision.
+    """
+
+    enabled: bool
+    """Whether alarms start it at all."""
+    cooldown_hours: Annotated[int, Field(ge=1, le=720)]
+    """How long after a retraining no other cause starts one."""
+    backoff_hours: Annotated[int, Field(ge=1, le=720)]
+    """How long after a retraining that failed, or did not better the model, it is tried again; doubled every time."""
+    min_improvement: Annotated[float, Field(ge=0.0, le=1.0)]
+    """By how much its model must beat the champion on the newest data, in the loss (cardholders: in the ROC-AUC)."""
+    max_attempts: Annotated[int, Field(ge=1, le=20)]
+    """Retrainings for one cause, after which a person is notified."""
+    daily_limit: Annotated[int, Field(ge=1, le=24)]
+    """Retrainings of the workload in one day (UTC), whatever their causes."""
+    approve_for_staging: bool
+    """Whether a model that a retraining registered is approved for staging by itself. Production waits for a person."""
+
+
+class QualityAlarm(Section):
+    """M of N: a single bad hour is noise."""
+
+    hours: Annotated[int, Field(ge=1, le=24)]
+    """N: the newest hours that are looked at."""
+    breaches: Annotated[int, Field(ge=1, le=24)]
+    """M: how many of them must be worse than the threshold."""
+
+    @model_validator(mode="after")
+    def _some_of_all(self) -> Self:
+        if self.breaches > self.hours:
+            raise ValueError(f"breaches is {self.breaches}, expected at most hours, which is {self.hours}")
+        return self
+
+
+class PageHinkley(Section):
+    """The test of Page and Hinkley, by river: the sum of what lies above the mean so far."""
+
+    delta: Annotated[float, Field(ge=0.0, le=100.0)]
+    """What a value may lie above the mean without counting."""
+    threshold: Annotated[float, Field(gt=0.0, le=100_000.0)]
+    """The sum from which it is drift."""
+    min_instances: Annotated[int, Field(ge=1, le=100_000)]
+    """Values before which nothing is."""
+
+
+class Adwin(Section):
+    """Adaptive windowing (ADWIN), by river: whether the older and the newer values have different means."""
+
+    delta: Annotated[float, Field(gt=0.0, lt=1.0)]
+    """The chance of a false alarm that is put up with."""
+
+
+class Drift(Section):
+    """The detectors of drift in the stream of losses or errors."""
+
+    page_hinkley: PageHinkley
+    """The test of Page and Hinkley."""
+    adwin: Adwin
+    """ADWIN."""
 
 
 # --- configs/workloads/cardholders.yml --------------------------------------------------------------------------------
@@ -275,6 +350,8 @@ class CardholdersTunables(Tunables):
     """Silhouette on the holdout below which a model is refused."""
     min_champion_difference: Annotated[float, Field(ge=-1.0, le=1.0)]
     """ROC-AUC less the champion's on the same holdout, below which a model is refused."""
+    update_rate: Share
+    """How far a deployed model pulls the monitoring threshold down: 0 not at all, 1 to its own Brier score."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -300,6 +377,29 @@ class CardholdersSteps(Section):
     """Evaluate: judges the packaged model through its own server."""
     link_mlflow: Job
     """LinkMlflow: makes the MLflow versions of the registered package."""
+    monitor: Job
+    """Evaluate of the monitor pipeline: judges what the endpoint answered."""
+    drift_report: Job
+    """DriftReport: makes Evidently's report."""
+
+
+class CardholdersMonitoring(Section):
+    """The hourly evaluation of what the model answered, and what is done about it."""
+
+    quality_alarm: QualityAlarm
+    """The alarm on the Brier score."""
+    window_hours: Annotated[int, Field(ge=1, le=720)]
+    """Hours of feedback, by when it came due, that the quality is judged on."""
+    min_feedback: Annotated[int, Field(ge=10, le=1_000_000)]
+    """Answers with feedback below which there is no verdict."""
+    min_requests: Annotated[int, Field(ge=10, le=1_000_000)]
+    """Requests below which there is no verdict on their drift."""
+    max_psi: Annotated[float, Field(gt=0.0, le=10.0)]
+    """Population stability index of a field above which its distribution counts as another than in training."""
+    drift: Drift
+    """Detectors on the stream of errors."""
+    retraining: Retraining
+    """What alarms lead to."""
 
 
 class Cardholders(Section):
@@ -317,6 +417,8 @@ class Cardholders(Section):
     """How its pipelines run."""
     serving: Serving
     """Where its models may be served."""
+    monitoring: CardholdersMonitoring
+    """How it is watched, and retrained."""
 
 
 # --- configs/workloads/forecaster.yml ---------------------------------------------------------------------------------
@@ -408,6 +510,8 @@ class ForecasterTunables(Tunables):
     """Layers."""
     max_wql: Annotated[float, Field(gt=0.0, le=100.0)]
     """Weighted quantile loss above which a model is refused."""
+    max_champion_difference: Annotated[float, Field(ge=-1.0, le=1.0)]
+    """Weighted quantile loss less the champion's on the same windows, above which a model is refused."""
     update_rate: Share
     """How far a deployed model pulls that threshold down: 0 not at all, 1 to its own loss."""
 
@@ -425,6 +529,32 @@ class ForecasterSteps(Section):
     """Evaluate: scores the forecasts."""
     link_mlflow: Job
     """LinkMlflow: makes the MLflow version of the registered package."""
+    monitor: Job
+    """Evaluate of the monitor pipeline: asks the endpoint and scores what it answers."""
+    drift_report: Job
+    """DriftReport: makes Evidently's report."""
+
+
+class ForecasterDrift(Drift):
+    """The detectors of drift: in the stream of losses, and in the fees themselves."""
+
+    fee_page_hinkley: PageHinkley
+    """On the logarithm of the hour's mean fee over that of the same hour on the days before."""
+
+
+class ForecasterMonitoring(Section):
+    """The hourly evaluation of the endpoint's forecasts, and what is done about it."""
+
+    quality_alarm: QualityAlarm
+    """The alarm on the weighted quantile loss."""
+    max_freshness_minutes: Annotated[int, Field(ge=1, le=1440)]
+    """Age of the newest minute at the time of the evaluation above which data count as missing."""
+    min_observed_share: Share
+    """Share of an hour's minutes that must be there for a verdict."""
+    drift: ForecasterDrift
+    """Detectors of drift."""
+    retraining: Retraining
+    """What alarms lead to."""
 
 
 class Forecaster(Section):
@@ -446,6 +576,8 @@ class Forecaster(Section):
     """How its pipelines run."""
     serving: Serving
     """Where its models may be served."""
+    monitoring: ForecasterMonitoring
+    """How it is watched, and retrained."""
 
 
 # --- configs/stages/*.yml ---------------------------------------------------------------------------------------------

@@ -30,6 +30,8 @@ from pipelines.session import sdk_environment
 PIPELINES: Mapping[tuple[str, str], str] = {
     ("cardholders", "build"): "pipelines.build.cardholders",
     ("forecaster", "build"): "pipelines.build.forecaster",
+    ("cardholders", "monitor"): "pipelines.monitor.cardholders",
+    ("forecaster", "monitor"): "pipelines.monitor.forecaster",
     **{
         (workload, kind): "pipelines.deploy.pipeline"
         for workload in Workloads.model_fields

@@ -44,12 +44,22 @@ _UNUSED = (
     "aws_lambda_powertools/utilities/feature_flags/",
     "aws_lambda_powertools/utilities/parser/",
 )
-DEPLOY = Bundle(
-    ("pipelines/__init__.py", "pipelines/names.py", "pipelines/deploy/__init__.py", "pipelines/deploy/functions"),
+PIPELINES = Bundle(
+    (
+        *(
+            f"pipelines/{module}.py"
+            for module in ("__init__", "errors", "names", "parameter_store", "snapshot", "starter")
+        ),
+        "pipelines/carried",
+        "pipelines/deploy/__init__.py",
+        "pipelines/deploy/functions",
+        "pipelines/monitor/__init__.py",
+        "pipelines/monitor/functions",
+    ),
     _POWERTOOLS,
     (*_UNUSED, "aws_lambda_powertools/event_handler/"),
 )
-"""The functions of the deploy pipelines."""
+"""The functions of the deploy and the monitor pipelines."""
 API = Bundle(("seed_code/__init__.py", "seed_code/api"), (*_POWERTOOLS, "marshmallow"), _UNUSED)
 """The functions behind the REST API."""
 _WHEN = (1980, 1, 1, 0, 0, 0)

@@ -37,8 +37,14 @@ KINDS = ("build", *DEPLOY_KINDS.values(), "monitor")
 # The only variant of an endpoint. SageMaker wants the same name before and after an update.
 VARIANT = "AllTraffic"
 
+# The stages whose endpoint is judged every hour, by workload. Of cardholders only production is: whom nobody asks,
+# nobody tells what became of the answers.
+MONITORED: dict[str, tuple[str, ...]] = {"forecaster": STAGES, "cardholders": ("prod",)}
+# The alarms of a monitored stage: a model that has become worse, data that are missing or late, and drift.
+QUALITY, DATA, DRIFT = MONITOR_ALARMS = ("quality", "data", "drift")
+
 # The Lambda functions of the project's stack.
-FUNCTIONS = ("approvals", "deploy-steps", "waiting", "failures")
+FUNCTIONS = ("approvals", "deploy-steps", "waiting", "failures", "evaluations", "retraining")
 # Those of the API's stack.
 API_FUNCTIONS = ("predictions", "forecasts")
 # The stack that an account and region need once, for all projects (template/admin.yml). No project is called so: its
@@ -72,6 +78,20 @@ EXECUTION_INPUTS = (
 # What a deployment is about; the stage's settings are parameters beside these.
 MODEL_PACKAGE_ARN = "ModelPackageArn"
 STAGE = "Stage"
+# What an evaluation is about, beside these: the endpoint configuration that makes one deployment differ from the next,
+# the package's version, the loss that the hour's is held against, and whether people get a report of drift (and why).
+ENDPOINT_CONFIG = "EndpointConfigName"
+MODEL_VERSION = "ModelVersion"
+THRESHOLD = "Threshold"
+REPORT = "Report"
+REPORT_REASON = "ReportReason"
+YES, NO = "yes", "no"
+# The runtime value that limits how a model does beside the champion on the same data, and which way is better: of a
+# difference of losses -1, of scores 1.
+CHAMPION_DIFFERENCE: dict[str, tuple[str, int]] = {
+    "forecaster": ("MaxChampionDifference", -1),
+    "cardholders": ("MinChampionDifference", 1),
+}
 # Where MLflow's clients look for their server.
 MLFLOW_TRACKING_URI_VARIABLE = "MLFLOW_TRACKING_URI"
 
@@ -166,6 +186,43 @@ class Names:
 
     def queue_url(self, queue: str) -> str:
         return f"https://sqs.{self.region}.{dns_suffix(self.region)}/{self.account_id}/{self.queue(queue)}"
+
+    @property
+    def retraining_table(self) -> str:
+        """The DynamoDB table that holds which alarms led to a retraining, and what came of it."""
+        return f"{self.project}-retraining"
+
+    @property
+    def notices_topic(self) -> str:
+        """The SNS topic of what people have to know."""
+        return f"{self.project}-notices"
+
+    @property
+    def notices_topic_arn(self) -> str:
+        return f"arn:{partition(self.region)}:sns:{self.region}:{self.account_id}:{self.notices_topic}"
+
+    def dashboard(self, workload: str) -> str:
+        """The CloudWatch dashboard of a workload."""
+        return f"{self.project}-{_workload(workload)}"
+
+    def monitor_alarm(self, workload: str, stage: str, alarm: str) -> str:
+        """One of the alarms of a monitored stage, e.g. `fraud-forecaster-prod-quality`."""
+        if alarm not in MONITOR_ALARMS:
+            raise ValueError(f"alarm {alarm!r}: expected one of {', '.join(MONITOR_ALARMS)}")
+        return f"{self.endpoint(workload, stage)}-{alarm}"
+
+    def monitored_by(self, name: str) -> tuple[str, str, str] | None:
+        """(workload, stage, alarm) of which `monitor_alarm` gives a name; None for the name of any other alarm."""
+        for workload, stages in MONITORED.items():
+            for stage in stages:
+                for alarm in MONITOR_ALARMS:
+                    if self.monitor_alarm(workload, stage, alarm) == name:
+                        return workload, stage, alarm
+        return None
+
+    def schedule(self, workload: str, stage: str) -> str:
+        """The schedule of a stage's hourly evaluation."""
+        return f"{self.endpoint(workload, stage)}-hourly"
 
     @property
     def deployments_table(self) -> str:
@@ -272,6 +329,10 @@ class Names:
         if kind not in KINDS:
             raise ValueError(f"pipeline kind {kind!r}: expected one of {', '.join(KINDS)}")
         return f"s3://{self.bucket}/{_workload(workload)}/{kind}"
+
+    def monitor_uri(self, workload: str, stage: str) -> str:
+        """Where what the monitoring finds of a stage lies; the file docs/concepts/monitoring.md says what is there."""
+        return f"{self.outputs_uri(workload, 'monitor')}/{_stage(stage)}"
 
     def capture_uri(self, workload: str) -> str:
         """Where endpoints capture requests and answers; SageMaker adds `/{endpoint}/{variant}/{year}/…`."""

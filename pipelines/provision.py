@@ -5,6 +5,7 @@ The same on AWS and on this machine.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -13,13 +14,14 @@ import boto3
 
 from pipelines import functions, images, infrastructure, parameters
 from pipelines.config import Configuration
-from pipelines.names import MINUTES, LocalPaths, Names
+from pipelines.names import HOLDERS, MINUTES, LocalPaths, Names
 from pipelines.session import client
 
 __all__ = ["deploy", "provision", "register_images"]
 
 DEEPAR_REPOSITORY, DEEPAR_TAG = "forecasting-deepar", "1"
 FORECASTER, _ = MINUTES
+CARDHOLDERS, _ = HOLDERS
 
 
 def provision(
@@ -37,7 +39,7 @@ def provision(
     called with what is under way. Raises ServiceError when the stack fails.
     """
     names = configuration.names
-    changes = deploy(session, names, root, tracking_uri=tracking_uri, poll_seconds=poll_seconds, tell=tell)
+    changes = deploy(session, configuration, root, tracking_uri=tracking_uri, poll_seconds=poll_seconds, tell=tell)
     created = parameters.ensure(session, configuration)
     made = [f"the stack {names.stack}: {_counted(changes)}"] if changes else []
     return [*made, f"{len(created)} runtime values in Parameter Store"] if created else made
@@ -45,7 +47,7 @@ def provision(
 
 def deploy(
     session: boto3.Session,
-    names: Names,
+    configuration: Configuration,
     root: Path,
     *,
     tracking_uri: str,
@@ -53,16 +55,37 @@ def deploy(
     tell: Callable[[str], None] = lambda _: None,
 ) -> list[str]:
     """Make the project's stack what template/project.yml says; gives what was done. Raises as `provision` does."""
+    names = configuration.names
     tell("packing the functions")
     parameters = {
         "SageMakerProjectName": names.project,
         "CodeBucket": names.code_bucket,
-        "CodeKey": functions.upload(session, names, root, functions.DEPLOY),
+        "CodeKey": functions.upload(session, names, root, functions.PIPELINES),
         "MlflowTrackingUri": tracking_uri,
+        **monitoring(configuration),
     }
     tell(f"deploying the stack {names.stack}")
     template = LocalPaths(root).template.read_text(encoding="utf-8")
     return infrastructure.deploy(session, names, names.stack, template, parameters, poll_seconds)
+
+
+def monitoring(configuration: Configuration) -> dict[str, str]:
+    """The template's parameters that come of `monitoring` in configs/workloads and `notices` in configs/project.yml."""
+    forecaster = configuration.workloads.forecaster.monitoring
+    cardholders = configuration.workloads.cardholders.monitoring
+    retraining = {
+        CARDHOLDERS: cardholders.retraining.model_dump(),
+        FORECASTER: forecaster.retraining.model_dump(),
+    }
+    return {
+        "ForecasterQualityHours": str(forecaster.quality_alarm.hours),
+        "ForecasterQualityBreaches": str(forecaster.quality_alarm.breaches),
+        "ForecasterMaxFreshnessMinutes": str(forecaster.max_freshness_minutes),
+        "CardholdersQualityHours": str(cardholders.quality_alarm.hours),
+        "CardholdersQualityBreaches": str(cardholders.quality_alarm.breaches),
+        "Retraining": json.dumps(retraining, sort_keys=True),
+        "NoticesEmail": configuration.project.notices.email,
+    }
 
 
 def register_images(session: boto3.Session, names: Names, root: Path) -> list[images.Registered]:

@@ -12,7 +12,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from pipelines import executions
-from pipelines.deploy.functions.record import Serving
+from pipelines.carried.serving import Serving, find
 from pipelines.names import VARIANT, Names
 
 __all__ = ["Endpoint", "Serving", "Traffic", "endpoint", "serving", "tests_of", "traffic"]
@@ -49,12 +49,8 @@ class Traffic:
 
 
 def serving(ssm: Any, names: Names, workload: str, stage: str) -> Serving | None:
-    """What a stage serves; None before its first deployment."""
-    try:
-        value = ssm.get_parameter(Name=names.serving_parameter(workload, stage))["Parameter"]["Value"]
-    except ssm.exceptions.ParameterNotFound:
-        return None
-    return Serving.parse(value)
+    """What a stage serves; None before its first deployment. Raises ServiceError for a damaged parameter."""
+    return find(ssm, names.serving_parameter(workload, stage))
 
 
 def endpoint(sagemaker: Any, names: Names, workload: str, stage: str) -> Endpoint | None:

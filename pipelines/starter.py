@@ -18,7 +18,14 @@ from botocore.exceptions import ClientError
 
 from pipelines import names as n
 from pipelines import parameter_store, snapshot
+from pipelines.carried import serving
 from pipelines.errors import ParameterError, ServiceError, suggestion
+
+_DESCRIPTION_LENGTH = 3072
+
+
+class PipelineMissing(ServiceError):
+    """The account has no such pipeline yet."""
 
 
 def start(
@@ -34,6 +41,7 @@ def start(
     overrides: Mapping[str, str] | None = None,
     token: str | None = None,
     display_name: str | None = None,
+    description: str | None = None,
 ) -> str:
     """Start an execution and return its ARN.
 
@@ -44,10 +52,10 @@ def start(
     overrides: values for this execution alone, by parameter name, that go before all others.
     token: makes the call idempotent: with the same token (an event's id) AWS starts one execution. Any text; None for a
     fresh one.
-    display_name: shown in the console.
+    display_name: shown in the console. description: likewise, at most 3,072 characters of it.
 
-    Raises ServiceError when the pipeline does not exist, and ParameterError when Parameter Store lacks a runtime value
-    that the pipeline declares, or an override names a parameter that it does not declare.
+    Raises PipelineMissing, a ServiceError, when the pipeline does not exist, and ParameterError when Parameter Store
+    lacks a runtime value that the pipeline declares, or an override names a parameter that it does not declare.
     """
     if evaluation_time.tzinfo is None:
         raise ValueError(f"evaluation_time {evaluation_time.isoformat()} has no time zone; expected an aware datetime")
@@ -90,6 +98,8 @@ def start(
     }
     if display_name is not None:
         request["PipelineExecutionDisplayName"] = display_name
+    if description is not None:
+        request["PipelineExecutionDescription"] = description[:_DESCRIPTION_LENGTH]
     return str(sagemaker.start_pipeline_execution(**request)["PipelineExecutionArn"])
 
 
@@ -117,14 +127,11 @@ def registered_model_uri(sagemaker: Any, names: n.Names, workload: str) -> str:
 
 def _served_package(sagemaker: Any, ssm: Any, names: n.Names, workload: str) -> dict[str, Any] | None:
     """The model package that production serves; None when it serves none, or one that was deleted."""
-    try:
-        value = ssm.get_parameter(Name=names.serving_parameter(workload, "prod"))["Parameter"]["Value"]
-    except ssm.exceptions.ParameterNotFound:
+    served = serving.find(ssm, names.serving_parameter(workload, "prod"))
+    if served is None:
         return None
     try:
-        described: dict[str, Any] = sagemaker.describe_model_package(
-            ModelPackageName=json.loads(value)["model_package_arn"]
-        )
+        described: dict[str, Any] = sagemaker.describe_model_package(ModelPackageName=served.model_package_arn)
     except ClientError as error:
         if "does not exist" in error.response.get("Error", {}).get("Message", ""):
             return None
@@ -167,7 +174,8 @@ def _declared_parameters(sagemaker: Any, pipeline: str, workload: str, kind: str
     try:
         definition = json.loads(sagemaker.describe_pipeline(PipelineName=pipeline)["PipelineDefinition"])
     except sagemaker.exceptions.ResourceNotFound as error:
-        raise ServiceError(
-            f"the pipeline `{pipeline}` does not exist; `mlops run {workload} {kind}` creates it from the working tree"
+        verb = f"monitor {workload}" if kind == "monitor" else f"run {workload} {kind}"
+        raise PipelineMissing(
+            f"the pipeline `{pipeline}` does not exist; `mlops {verb}` creates it from the working tree"
         ) from error
     return [parameter["Name"] for parameter in definition.get("Parameters", [])]

@@ -20,8 +20,9 @@ from sagemaker.mlops.workflow.model_step import ModelStep
 from sagemaker.mlops.workflow.steps import ProcessingStep, TrainingStep
 
 from pipelines import names as n
-from pipelines.build.steps import Build, Gate, output_uri
+from pipelines.build.steps import Build, Gate
 from pipelines.config import Configuration, Job
+from pipelines.steps import output_uri
 
 WORKLOAD = "cardholders"
 
@@ -38,17 +39,18 @@ PURCHASE_HYPERPARAMETERS = (
     "mask_share",
     "seed",
 )
-# The figures of evaluation.json that a model package carries as customer metadata.
-FIGURES = (
-    "roc_auc",
-    "pr_auc",
-    "log_loss",
-    "brier",
-    "calibration_error",
-    "silhouette",
-    "davies_bouldin",
-    "calinski_harabasz",
-)
+# The figures of evaluation.json that a model package carries as customer metadata, and where they stand there.
+FIGURES = {
+    "roc_auc": "metrics.roc_auc",
+    "pr_auc": "metrics.pr_auc",
+    "log_loss": "metrics.log_loss",
+    "brier": "metrics.brier",
+    "brier_upper": "brier_bound.upper",
+    "calibration_error": "metrics.calibration_error",
+    "silhouette": "metrics.silhouette",
+    "davies_bouldin": "metrics.davies_bouldin",
+    "calinski_harabasz": "metrics.calinski_harabasz",
+}
 
 
 _GATES = (
@@ -171,6 +173,8 @@ class _Cardholders:
             arguments=[
                 *("--champion", self.build.input(n.CHAMPION_MODEL_URI)),
                 *("--experiment", self.names.experiment(WORKLOAD)),
+                # How many answers the monitor judges at least: what it may find by chance hangs on their number.
+                *("--min-feedback", str(self.workload.monitoring.min_feedback)),
             ],
             property_files=[self.build.evaluation],
             mlflow=True,
@@ -183,8 +187,10 @@ class _Cardholders:
             image_uri=self.build.image_uri,
             content_types=["application/json"],
             metadata={
-                **{figure: self.build.figure_text(f"metrics.{figure}") for figure in FIGURES},
+                **{name: self.build.figure_text(place) for name, place in FIGURES.items()},
                 "input_data_uri": self.build.input(n.INPUT_DATA_URI),
+                # What the monitor holds requests against, without the model itself.
+                "profile_uri": Join(on="/", values=[output_uri(package, "package"), "profile.json"]),
             },
         )
 

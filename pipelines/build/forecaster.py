@@ -32,9 +32,10 @@ from sagemaker.mlops.workflow.steps import ProcessingStep, TrainingStep, Transfo
 from sagemaker.serve.model_builder import ModelBuilder
 
 from pipelines import names as n
-from pipelines.build.steps import Build, Gate, output_uri
+from pipelines.build.steps import Build, Gate
 from pipelines.config import Configuration
 from pipelines.session import offline_session
+from pipelines.steps import output_uri
 
 WORKLOAD = "forecaster"
 JSON_LINES = "application/jsonlines"
@@ -70,11 +71,16 @@ FIGURES = {
     "mean_wql": "metrics.mean_wql",
     "wql_lower": "interval.lower",
     "wql_upper": "interval.upper",
+    "wql_hour_upper": "hour.upper",
     "coverage": "metrics.coverage",
     "rmse": "metrics.rmse",
     "seasonal_naive_wql": "baselines.seasonal_naive.mean_wql",
 }
-_GATES = (Gate("metrics.mean_wql", "max_wql", False, "mean weighted quantile loss"),)
+_GATES = (
+    Gate("metrics.mean_wql", "max_wql", False, "mean weighted quantile loss"),
+    # On the same windows, the newest that there are; 0 where there is no champion.
+    Gate("champion_comparison.mean_wql_difference", "max_champion_difference", False, "the same less the champion's"),
+)
 
 
 def definition(configuration: Configuration, image_uri: str) -> str:

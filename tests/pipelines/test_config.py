@@ -210,7 +210,7 @@ def test_bytes_that_are_no_text_are_reported(copy: Path) -> None:
 def test_an_empty_file_lacks_every_key(copy: Path) -> None:
     (copy / "configs" / "project.yml").write_text("")
     found = _mistakes(copy)
-    assert [line.split(": ")[1] for line in found] == ["name", "account_id", "region", "api"]
+    assert [line.split(": ")[1] for line in found] == ["name", "account_id", "region", "api", "notices"]
     assert all("missing, expected" in line for line in found)
 
 

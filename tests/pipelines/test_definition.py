@@ -96,6 +96,16 @@ def test_the_definition_is_the_golden_one(workload: str, definition: dict[str, A
     assert shown == golden.read_text(), "if the change is meant: pytest tests/pipelines/test_definition.py --regenerate"
 
 
+def test_the_definition_of_the_monitor_pipeline_is_the_golden_one(
+    workload: str, rendered: dict[tuple[str, str], str], regenerate: bool
+) -> None:
+    golden = GOLDEN / f"{workload}-monitor.json"
+    shown = json.dumps(json.loads(rendered[workload, "monitor"]), indent=1) + "\n"
+    if regenerate:
+        golden.write_text(shown)
+    assert shown == golden.read_text(), "if the change is meant: pytest tests/pipelines/test_definition.py --regenerate"
+
+
 def test_the_package_says_where_its_evaluation_and_its_golden_requests_are(definition: dict[str, Any]) -> None:
     metadata = steps(definition)["Register"]["Arguments"]["CustomerMetadataProperties"]
     folder = {"Get": "Steps.Evaluate.ProcessingOutputConfig.Outputs['evaluation'].S3Output.S3Uri"}
@@ -392,7 +402,10 @@ GATES = {
         "metrics.silhouette": ("GreaterThanOrEqualTo", "Parameters.MinSilhouette"),
         "champion_comparison.roc_auc_difference": ("GreaterThanOrEqualTo", "Parameters.MinChampionDifference"),
     },
-    "forecaster": {"metrics.mean_wql": ("LessThanOrEqualTo", "Parameters.MaxWql")},
+    "forecaster": {
+        "metrics.mean_wql": ("LessThanOrEqualTo", "Parameters.MaxWql"),
+        "champion_comparison.mean_wql_difference": ("LessThanOrEqualTo", "Parameters.MaxChampionDifference"),
+    },
 }
 
 
@@ -416,9 +429,10 @@ def test_each_gate_compares_a_figure_with_a_runtime_value_and_the_failure_gives_
 
 
 def test_jobs_have_the_limits_and_retries_of_the_configuration(
-    workload: str, definition: dict[str, Any], configuration: Configuration
+    workload: str, definition: dict[str, Any], rendered: dict[tuple[str, str], str], configuration: Configuration
 ) -> None:
-    known = steps(definition)
+    monitor = steps(json.loads(rendered[workload, "monitor"]))
+    known = {**steps(definition), "Monitor": monitor["Evaluate"], "DriftReport": monitor["DriftReport"]}
     for field, job in getattr(configuration.workloads, workload).steps:
         step = known["".join(word.capitalize() for word in field.split("_"))]
         if not isinstance(job, TransformJob):  # which has no time limit

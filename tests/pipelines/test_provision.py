@@ -42,7 +42,7 @@ def _provision(project: Project) -> list[str]:
 def test_all_that_the_names_name_is_there_and_a_second_time_changes_nothing(stack: Any) -> None:
     project, made = stack
     assert re.fullmatch(r"the stack \S+: \d+ created", made[0])
-    assert made[1] == "30 runtime values in Parameter Store"
+    assert made[1] == "32 runtime values in Parameter Store"
     assert _provision(project) == []
     named, session = project.names, project.session
     assert client(session, "s3").head_bucket(Bucket=named.bucket)
@@ -57,6 +57,10 @@ def test_all_that_the_names_name_is_there_and_a_second_time_changes_nothing(stac
             assert len(found) == 2
             dimensions = {one["Name"]: one["Value"] for one in found[0]["Dimensions"]}
             assert dimensions == {"EndpointName": named.endpoint(workload, stage), "VariantName": names.VARIANT}
+        for stage in names.MONITORED[workload]:
+            _is_watched(project, workload, stage)
+        body = client(session, "cloudwatch").get_dashboard(DashboardName=named.dashboard(workload))["DashboardBody"]
+        assert named.monitor_alarm(workload, "prod", names.QUALITY) in body
     for group in (names.MINUTES, names.HOLDERS):
         described = sagemaker.describe_feature_group(FeatureGroupName=named.feature_group(*group))
         assert described["OfflineStoreConfig"]["S3StorageConfig"]["S3Uri"] == named.feature_store_uri
@@ -65,7 +69,24 @@ def test_all_that_the_names_name_is_there_and_a_second_time_changes_nothing(stac
         assert described["Configuration"]["Runtime"] == "python3.11"
     for queue in ("approvals", "callbacks", "dead-letters"):
         client(session, "sqs").get_queue_url(QueueName=named.queue_url(queue).rsplit("/", 1)[-1])
-    client(session, "dynamodb").describe_table(TableName=named.deployments_table)
+    for table in (named.deployments_table, named.retraining_table):
+        client(session, "dynamodb").describe_table(TableName=table)
+    assert client(session, "sns").get_topic_attributes(TopicArn=named.notices_topic_arn)
+
+
+def _is_watched(project: Project, workload: str, stage: str) -> None:
+    """A stage is evaluated every hour, and its alarms are there and tell people."""
+    named, session = project.names, project.session
+    described = client(session, "scheduler").get_schedule(Name=named.schedule(workload, stage))
+    assert json.loads(described["Target"]["Input"])["stage"] == stage
+    assert described["Target"]["Arn"] == named.function_arn("evaluations")
+    watching = [named.monitor_alarm(workload, stage, alarm) for alarm in names.MONITOR_ALARMS]
+    found = client(session, "cloudwatch").describe_alarms(AlarmNames=watching)["MetricAlarms"]
+    assert sorted(alarm["AlarmName"] for alarm in found) == sorted(watching)
+    assert all(alarm["AlarmActions"] == [named.notices_topic_arn] for alarm in found)
+    [quality] = [alarm for alarm in found if "Metrics" in alarm]
+    wanted = getattr(project.configuration.workloads, workload).monitoring.quality_alarm
+    assert (quality["EvaluationPeriods"], quality["DatapointsToAlarm"]) == (wanted.hours, wanted.breaches)
 
 
 def test_a_changed_function_is_deployed_and_nothing_else(stack: Any) -> None:
@@ -75,7 +96,7 @@ def test_a_changed_function_is_deployed_and_nothing_else(stack: Any) -> None:
     file = project.root / "pipelines" / "deploy" / "functions" / "approvals.py"
     file.write_text(file.read_text() + "\n# changed\n")
     [made] = _provision(project)
-    assert made == f"the stack {project.names.stack}: 4 updated"
+    assert made == f"the stack {project.names.stack}: 6 updated"
     after = code.get_function(FunctionName=project.names.function("approvals"))["Configuration"]["CodeSha256"]
     assert after != before
 
@@ -98,7 +119,7 @@ def test_a_stack_that_cannot_be_made_says_why_and_can_be_made_when_that_is_mende
 
     def deploy() -> list[str]:
         return provision.deploy(
-            project.session, project.names, ROOT, tracking_uri="http://127.0.0.1:9", poll_seconds=0.05
+            project.session, project.configuration, ROOT, tracking_uri="http://127.0.0.1:9", poll_seconds=0.05
         )
 
     with pytest.raises(ServiceError, match=f"Bucket: .*{project.names.bucket}.*exists"):
@@ -151,7 +172,7 @@ def test_the_template_has_no_resource_that_names_do_not_know() -> None:
 
 def test_the_same_tree_gives_the_same_code(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "pipelines", tmp_path / "pipelines", ignore=shutil.ignore_patterns("__pycache__"))
-    packed = [functions.pack(root, functions.DEPLOY) for root in (tmp_path, ROOT)]
+    packed = [functions.pack(root, functions.PIPELINES) for root in (tmp_path, ROOT)]
     assert functions.key(packed[0]) == functions.key(packed[1])
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pipelines import parameters, starter
+from pipelines.carried.serving import Serving
 from pipelines.errors import ParameterError, ServiceError
 from tests.pipelines.furnished import furnish
 
@@ -119,7 +120,7 @@ def test_the_champion_is_what_production_serves_not_what_was_approved_last(proje
     _approve(project, "s3://b/2/model.tar.gz", "Approved")
     ssm.put_parameter(
         Name=project.names.serving_parameter("cardholders", "prod"),
-        Value=json.dumps({"model_package_arn": served}),
+        Value=Serving(served, 1, "e", "c", datetime(2026, 1, 2, tzinfo=UTC), "arn:e", "s3://b/t").text(),
         Type="String",
     )
     assert starter.champion_model_uri(sagemaker, ssm, project.names, "cardholders") == "s3://b/1/model.tar.gz"

@@ -21,8 +21,9 @@ from typing import Any
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from pipelines.carried.packages import describe
+from pipelines.carried.project import client, each_record, log, names, workload_of_group
 from pipelines.deploy.functions import deployments, packages, serving
-from pipelines.deploy.functions.project import client, each_record, log, names, workload_of_group
 from pipelines.deploy.functions.start import start
 from pipelines.names import STAGES, STAGING_REPORT_KEY
 
@@ -49,7 +50,7 @@ def _act(detail: Mapping[str, Any], *, at: str) -> bool:
     workload = workload_of_group(detail["ModelPackageGroupName"])
     if workload is None:
         raise ValueError(f"{package} is no package of the project {names().project}")
-    described = packages.describe(package)
+    described = describe(package)
     if described is None:
         log.warning("the package was deleted after the decision", extra={"package": package})
         return True

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.deploy.functions.project import client, names
+from pipelines.carried.project import client, names
 
 _LIVE = ("Executing", "Stopping")
 # DynamoDB reserves some words, `Token` among them: attributes are named by placeholders throughout.
@@ -104,6 +104,20 @@ def note_change(endpoint: str, execution: str, *, config: str, previous: str) ->
 def note_waiting(endpoint: str, execution: str, *, token: str, awaited: str) -> None:
     """Keep who waits for the endpoint, and for which configuration (empty: for its end)."""
     _set(endpoint, execution, Token=token, Awaited=awaited)
+
+
+def note_threshold(endpoint: str, execution: str, threshold: str) -> str:
+    """Keep the monitoring threshold that an execution sets; gives the one that it has kept first."""
+    answer = client("dynamodb").update_item(
+        TableName=names().deployments_table,
+        Key=_stage(endpoint),
+        UpdateExpression="SET #threshold = if_not_exists(#threshold, :threshold)",
+        ConditionExpression="#execution = :execution",
+        ExpressionAttributeNames={**_OWN, "#threshold": "Threshold"},
+        ExpressionAttributeValues={":execution": {"S": execution}, ":threshold": {"S": threshold}},
+        ReturnValues="ALL_NEW",
+    )
+    return str(answer["Attributes"]["Threshold"]["S"])
 
 
 def is_live(execution: str) -> bool:

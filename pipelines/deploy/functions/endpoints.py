@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pipelines.carried.project import client, names
 from pipelines.deploy.functions import deployments
 from pipelines.deploy.functions.outcome import Refused
-from pipelines.deploy.functions.project import client, names
 from pipelines.names import VARIANT
 
 _SETTLED = ("InService", "Failed", "OutOfService", "UpdateRollbackFailed")

@@ -14,8 +14,8 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from pipelines.carried.project import log, names
 from pipelines.deploy.functions import deployments, endpoints, serving
-from pipelines.deploy.functions.project import log, names
 from pipelines.names import DEPLOY_KINDS, STAGES
 
 _CHANGING = ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting")

@@ -18,8 +18,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from pipelines.carried.project import client
 from pipelines.deploy.functions.outcome import Refused
-from pipelines.deploy.functions.project import client
 
 _SHOWN = 300
 _BUDGET_SECONDS = 40.0

@@ -6,23 +6,11 @@ import re
 from typing import Any
 
 from pipelines import names as n
+from pipelines.carried.packages import describe
+from pipelines.carried.project import client, names
 from pipelines.deploy.functions.outcome import Refused
-from pipelines.deploy.functions.project import client, names
 
 _IMAGE = re.compile(r"(?P<account>\d{12})\.dkr\.ecr\.[^/]+/(?P<repository>[^:@]+)(:(?P<tag>[^@]+))?(@(?P<digest>.+))?")
-
-
-def describe(arn: str) -> dict[str, Any] | None:
-    """A package, or None if it was deleted."""
-    sagemaker = client("sagemaker")
-    try:
-        described: dict[str, Any] = sagemaker.describe_model_package(ModelPackageName=arn)
-    except sagemaker.exceptions.ClientError as error:
-        # AWS says ValidationException of a package that there is not, and of much else.
-        if "does not exist" in error.response["Error"]["Message"]:
-            return None
-        raise
-    return described
 
 
 def still_there(arn: str) -> dict[str, Any]:

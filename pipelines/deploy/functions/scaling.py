@@ -5,7 +5,7 @@ Source: "Automatic scaling of Amazon SageMaker AI models" in the SageMaker Devel
 
 from __future__ import annotations
 
-from pipelines.deploy.functions.project import client
+from pipelines.carried.project import client
 from pipelines.names import VARIANT
 
 _DIMENSION = "sagemaker:variant:DesiredInstanceCount"

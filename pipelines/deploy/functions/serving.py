@@ -3,38 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from pipelines import names as n
-from pipelines.deploy.functions import mlflow
-from pipelines.deploy.functions.project import client, log, names
-from pipelines.deploy.functions.record import Serving
+from pipelines.carried import serving as kept
+from pipelines.carried.project import client, log, names
+from pipelines.carried.serving import Serving
+from pipelines.deploy.functions import deployments, mlflow
 
-FORECASTER, _ = n.MINUTES
+
+@dataclass(frozen=True)
+class Loss:
+    """The loss that a workload's model is held against: keys of a package's customer metadata.
+
+    Attributes:
+        own: the model's, on the windows or the holdout that it was judged on.
+        upper: the bounds below which a sound model's loss stays, of which the first counts that a package has: that of
+            so few windows or answers as one evaluation sees goes before that of all.
+        first: the runtime value that stands in for the threshold before the first deployment; empty for none.
+    """
+
+    own: str
+    upper: tuple[str, ...]
+    first: str = ""
+
+
+LOSSES = {
+    "forecaster": Loss("mean_wql", ("wql_hour_upper", "wql_upper"), "MaxWql"),
+    "cardholders": Loss("brier", ("brier_upper",)),
+}
+_UPDATE_RATE = "UpdateRate"
 
 
 def find(workload: str, stage: str) -> Serving | None:
     """What a stage serves; None before its first deployment."""
-    ssm = client("ssm")
-    try:
-        value = ssm.get_parameter(Name=names().serving_parameter(workload, stage))["Parameter"]["Value"]
-    except ssm.exceptions.ParameterNotFound:
-        return None
-    return Serving.parse(value)
+    return kept.find(client("ssm"), names().serving_parameter(workload, stage))
 
 
-def mark(serving: Serving, package: Mapping[str, Any], workload: str, stage: str, tracking_uri: str) -> None:
+def mark(
+    serving: Serving, package: Mapping[str, Any], workload: str, stage: str, tracking_uri: str, *, endpoint_arn: str
+) -> None:
     """Make it known everywhere that a stage serves a package. The parameter comes last: what it does not name when this
     fails is rolled back.
     """
     if stage == "prod":
         _name_champion(package.get("CustomerMetadataProperties", {}), tracking_uri)
-        _lower_threshold(package.get("CustomerMetadataProperties", {}), workload)
+        _move_threshold(package.get("CustomerMetadataProperties", {}), workload, serving)
     since = serving.since.isoformat(timespec="seconds")
     sagemaker = client("sagemaker")
-    described = sagemaker.describe_endpoint(EndpointName=serving.endpoint)
     sagemaker.add_tags(
-        ResourceArn=described["EndpointArn"],
+        ResourceArn=endpoint_arn,
         Tags=[
             {"Key": "mlops:model-package", "Value": serving.model_package_arn},
             {"Key": "mlops:since", "Value": since},
@@ -61,26 +80,34 @@ def _name_champion(metadata: Mapping[str, str], tracking_uri: str) -> None:
             mlflow.set_alias(tracking_uri, model, "champion", version)
 
 
-def lowered(threshold: float, wql: float, update_rate: float, upper: float) -> float:
+def lowered(threshold: float, loss: float, update_rate: float, upper: float) -> float:
     """The monitoring threshold after a deployment.
 
     It moves from `threshold` towards the new model's own loss by `update_rate` (0 leaves it, 1 takes the loss), only
-    downwards, and never below `upper`, the upper bound of the loss: a model must not be taken for degraded because of
-    how its loss scatters.
+    downwards, but is never below `upper`, the bound of the loss of so little as one evaluation sees, even if that
+    raises it: a model that has just been deployed must not be taken for degraded because of how its loss scatters.
     """
-    return min(threshold, max(threshold - (threshold - wql) * update_rate, upper))
+    return max(upper, min(threshold, threshold - (threshold - loss) * update_rate))
 
 
-def _lower_threshold(metadata: Mapping[str, str], workload: str) -> None:
-    if workload != FORECASTER:
+def _move_threshold(metadata: Mapping[str, str], workload: str, serving: Serving) -> None:
+    """Set the monitoring threshold of the workload, once for a deployment however often its last step is repeated."""
+    loss, parameter = LOSSES.get(workload), names().monitoring_threshold(workload)
+    upper = next((float(metadata[key]) for key in loss.upper if key in metadata), None) if loss else None
+    if loss is None or upper is None or loss.own not in metadata:
+        log.warning(
+            "the package says too little of its loss for a threshold", extra={"package": serving.model_package_arn}
+        )
         return
-    ssm = client("ssm")
-    path = names().ssm_path(workload)
-    wanted = {f"{path}MaxWql", f"{path}UpdateRate", names().monitoring_threshold(workload)}
+    ssm, path = client("ssm"), names().ssm_path(workload)
+    wanted = [parameter, f"{path}{_UPDATE_RATE}", *([f"{path}{loss.first}"] if loss.first else [])]
     stored = {one["Name"]: float(one["Value"]) for one in ssm.get_parameters(Names=sorted(wanted))["Parameters"]}
-    # Before the first deployment the model's own gate is the threshold.
-    threshold = stored.get(names().monitoring_threshold(workload), stored[f"{path}MaxWql"])
-    wql, upper = float(metadata["mean_wql"]), float(metadata["wql_upper"])
-    new = lowered(threshold, wql, stored[f"{path}UpdateRate"], upper)
-    log.info("monitoring threshold", extra={"before": threshold, "after": new, "wql": wql, "upper": upper})
-    ssm.put_parameter(Name=names().monitoring_threshold(workload), Value=repr(new), Type="String", Overwrite=True)
+    # Before the first deployment the model's own gate is the threshold, or its own bound.
+    threshold = stored.get(parameter, stored.get(f"{path}{loss.first}", upper))
+    own, rate = float(metadata[loss.own]), stored[f"{path}{_UPDATE_RATE}"]
+    # Lambda calls a function again that was cut off: from the threshold that it has set, it would go on downwards.
+    new = deployments.note_threshold(
+        serving.endpoint, serving.execution_arn, repr(lowered(threshold, own, rate, upper))
+    )
+    log.info("monitoring threshold", extra={"before": threshold, "after": new, "loss": own, "upper": upper})
+    ssm.put_parameter(Name=parameter, Value=new, Type="String", Overwrite=True)

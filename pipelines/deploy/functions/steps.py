@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 
+from pipelines.carried.project import client, log, names
+from pipelines.carried.serving import Serving
 from pipelines.deploy.functions import deployments, endpoints, golden, packages, scaling, serving
 from pipelines.deploy.functions.mlflow import MlflowError
 from pipelines.deploy.functions.outcome import OK, Refused, failed, ok
-from pipelines.deploy.functions.project import client, log, names
-from pipelines.deploy.functions.record import Serving
 from pipelines.names import DEPLOY_KINDS, GOLDEN_REQUESTS_KEY
 
 Event = Mapping[str, Any]
@@ -102,16 +102,18 @@ def _mark(event: Event) -> dict[str, str]:
     workload, stage, package = event["Workload"], event["Stage"], event["ModelPackageArn"]
     described = packages.still_there(package)
     endpoint = names().endpoint(workload, stage)
+    there = client("sagemaker").describe_endpoint(EndpointName=endpoint)
     now = Serving(
         model_package_arn=package,
         version=described["ModelPackageVersion"],
         endpoint=endpoint,
         endpoint_config=event["EndpointConfigName"],
-        since=datetime.now(UTC),
+        # The account's own time, to which those of alarms and events compare: when the update was through.
+        since=there["LastModifiedTime"].astimezone(UTC),
         execution_arn=event["ExecutionArn"],
         test_report_uri=event["ReportUri"],
     )
-    serving.mark(now, described, workload, stage, event["MlflowTrackingUri"])
+    serving.mark(now, described, workload, stage, event["MlflowTrackingUri"], endpoint_arn=there["EndpointArn"])
     deployments.release(endpoint, event["ExecutionArn"])
     return ok()
 

@@ -15,9 +15,9 @@ from typing import Any
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from pipelines.carried.project import NotYet, client, each_record, log
 from pipelines.deploy.functions import deployments, endpoints
 from pipelines.deploy.functions.outcome import FAILED, OK, REASON_LENGTH
-from pipelines.deploy.functions.project import NotYet, client, each_record, log
 
 
 @log.inject_lambda_context

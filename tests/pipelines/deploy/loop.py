@@ -21,6 +21,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -192,8 +193,6 @@ class Loop:
         self._factors = itertools.count(2)
         self._images: dict[str, str] = {}
         self._packages: dict[str, Package] = {}
-        self.ahead_seconds = 0.0
-        """How far localcloud's clock is before this machine's."""
         self.tested: set[str] = set()
         """The tests that have run, by their names: what they called is in localcloud's record."""
 
@@ -599,7 +598,10 @@ class Loop:
     def advance(self, seconds: float) -> None:
         """Let time pass; 0 waits for what is under way."""
         instance.advance(self._port, seconds)
-        self.ahead_seconds += seconds
+
+    def now(self) -> datetime:
+        """localcloud's time. It stands still while time is let pass: it is not this machine's plus what passed."""
+        return datetime.fromisoformat(instance.query(self._port)["now"])
 
     def calls(self, role: str) -> list[dict[str, Any]]:
         """localcloud's record of what a role of the project has called."""

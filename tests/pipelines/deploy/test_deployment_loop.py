@@ -59,6 +59,7 @@ def test_a_package_approved_for_production_is_made_known_everywhere(loop: Loop) 
     loop.mlflow.aliases.clear()
     models = {"mlflow_clusters_model": "t-clusters", "mlflow_clusters_version": "3"}
     models |= {"mlflow_purchase_model": "t-purchase", "mlflow_purchase_version": "5", "mlflow_run_id": "r"}
+    models |= {"brier": "0.1", "brier_upper": "0.14"}
     package = loop.package(metadata=models)
     loop.deploy(package, "staging")
     assert loop.mlflow.aliases == []
@@ -71,6 +72,9 @@ def test_a_package_approved_for_production_is_made_known_everywhere(loop: Loop) 
     assert now is not None
     assert (now["version"], now["execution_arn"]) == (package.version, execution.arn)
     assert loop.serving(CARDHOLDERS, "staging") == in_staging
+    # The first threshold is the bound of the model's own loss.
+    threshold = loop.client("ssm").get_parameter(Name=loop.names.monitoring_threshold(CARDHOLDERS))
+    assert threshold["Parameter"]["Value"] == "0.14"
     kept = loop.metadata(package)
     assert kept["prod_since"] == now["since"]
     assert in_staging is not None

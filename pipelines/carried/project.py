@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from datetime import datetime
 from functools import cache
 from typing import Any
 
@@ -16,7 +17,7 @@ from botocore.config import Config
 
 from pipelines.names import Names
 
-log = Logger(service="deploy")
+log = Logger(service="mlops")
 
 
 class NotYet(Exception):
@@ -39,6 +40,13 @@ def client(service: str) -> Any:
     )
 
 
+class Session:
+    """Stands for boto3's session where one is asked for: its clients are those of `client`."""
+
+    def client(self, service: str) -> Any:
+        return client(service)
+
+
 def each_record(event: dict[str, Any], context: LambdaContext, act: Callable[[SQSRecord], None]) -> dict[str, Any]:
     """Act on each message of a batch; what fails is logged, and reported, so that the queue gives it again."""
 
@@ -54,6 +62,14 @@ def each_record(event: dict[str, Any], context: LambdaContext, act: Callable[[SQ
 
     processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
     return dict(process_partial_response(event=event, record_handler=logged, processor=processor, context=context))
+
+
+def moment_of(event: dict[str, Any]) -> datetime:
+    """The moment that an event is about (aware): its own `time`. A function's clock says only when it was called."""
+    moment = datetime.fromisoformat(event["time"])
+    if moment.tzinfo is None:
+        raise ValueError(f"the event's time {event['time']!r} has no time zone; expected e.g. 2026-11-22T14:00:00Z")
+    return moment
 
 
 def workload_of_group(group: str) -> str | None:
