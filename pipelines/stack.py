@@ -3,7 +3,7 @@
 Both are commands of their own that know nothing of this project, and are spoken to by HTTP alone. A state folder
 belongs to one stack and holds all there is of it:
 
-    <state>/stack.json      the port, and the processes (by number and time of birth, so that a number that
+    <state>/stack.json      the port, the region, and the processes (by number and time of birth, so that a number that
                             another process got since is never taken for ours)
     <state>/localcloud/     localcloud's own state           <state>/localcloud.log
     <state>/mlflow/         SQLite database and artifacts    <state>/mlflow.log
@@ -26,6 +26,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,11 @@ DEFAULT_PORT = 4610
 START_SECONDS = 120.0
 STOP_SECONDS = 20.0
 LOG_LINES = 15
+
+# Where localcloud is told to let time pass.
+_ADVANCE_PATH = "/_localcloud/advance"
+# No proxy from the environment: it would be asked for this machine's own address.
+_DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 # localcloud accepts any credentials that do not look real; these say what they are for.
 CREDENTIALS = "localcloud"
@@ -75,10 +81,10 @@ class Stack:
     region: str
 
     @staticmethod
-    def recorded(state: Path, region: str) -> Stack | None:
+    def recorded(state: Path) -> Stack | None:
         """The stack that was last started in a state folder, running or not; None when there never was one."""
         document = _read(state / "stack.json")
-        return Stack(state, int(document["port"]), region) if document else None
+        return Stack(state, int(document["port"]), str(document.get("region", ""))) if document else None
 
     # --- what it consists of --------------------------------------------------------------------------------------
 
@@ -156,7 +162,7 @@ class Stack:
         """
         self.state.mkdir(parents=True, exist_ok=True)
         with self._locked():
-            before = Stack.recorded(self.state, self.region)
+            before = Stack.recorded(self.state)
             if before is not None and before.port != self.port and before.running():
                 raise StackError(
                     f"the stack of `{self.state}` already runs, at port {before.port}; stop it first "
@@ -168,7 +174,8 @@ class Stack:
             processes = dict(_read(self.state / "stack.json").get("processes", {})) if before else {}
             for server in missing:
                 processes[server.name] = self._spawn(server)
-                _write(self.state / "stack.json", {"port": self.port, "processes": processes})
+                document = {"port": self.port, "region": self.region, "processes": processes}
+                _write(self.state / "stack.json", document)
             return {server.name for server in missing}
 
     def wait(self, server: Server, timeout_seconds: float = START_SECONDS) -> None:
@@ -187,6 +194,19 @@ class Stack:
                     f"the end of {server.log}:\n{_tail(server.log)}"
                 )
             time.sleep(0.05)
+
+    def advance(self, time: timedelta) -> datetime:
+        """Let time pass at once in localcloud, with all that falls due in it; gives the moment that it has reached.
+
+        Raises StackError when it does not answer, or refuses.
+        """
+        request = urllib.request.Request(f"{self.localcloud.url}{_ADVANCE_PATH}", str(time.total_seconds()).encode())
+        try:
+            # However long it takes: what falls due may be a training.
+            with _DIRECTLY.open(request) as answer:
+                return datetime.fromisoformat(json.load(answer)["now"])
+        except (OSError, ValueError, KeyError) as error:
+            raise StackError(f"localcloud at {self.localcloud.url} did not let time pass: {error}") from error
 
     def stop(self) -> set[str]:
         """Stop both servers, with all that they started, and wait until they are gone; gives the names of what ran."""
@@ -249,10 +269,8 @@ def started(stack: Stack, say: Callable[[str], None]) -> Iterator[set[str]]:
 
 def answering(url: str, timeout_seconds: float = 30.0) -> Any:
     """What a server answers at an address, parsed from JSON when it is; None when it does not answer in time."""
-    # No proxy from the environment: it would be asked for this machine's own address.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(url, timeout=timeout_seconds) as response:
+        with _DIRECTLY.open(url, timeout=timeout_seconds) as response:
             body = response.read()
     except (urllib.error.URLError, OSError, ValueError):  # ValueError: it is no address
         return None

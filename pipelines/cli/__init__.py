@@ -44,6 +44,9 @@ VERBS: dict[str, tuple[str, str]] = {
     "endpoints": ("endpoints", "Show what the stages serve, and how it does."),
     "invoke": ("invoke", "Ask a stage's endpoint."),
     "api": ("api", "Bring the REST API up to date; print its URL and a token."),
+    "monitor": ("monitor", "Evaluate an hour of what a stage serves, now."),
+    "watch": ("watch", "Watch how the models do, live."),
+    "explain": ("explain", "Say what an alarm is about, and what was done."),
     "report": ("report", "Write an execution's report as one HTML page."),
 }
 """verb: (module of `pipelines.cli`, its line in the help)"""

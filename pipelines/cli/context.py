@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
 import boto3
 
+from pipelines.account_time import account_time
 from pipelines.config import Configuration, find_root, load, overrides_from
 from pipelines.names import LocalPaths, Names
-from pipelines.session import boto_session
+from pipelines.session import boto_session, client
 
 
 @dataclass(frozen=True)
@@ -41,3 +43,7 @@ class Context:
     @cached_property
     def session(self) -> boto3.Session:
         return boto_session(self.names)
+
+    def now(self) -> datetime:
+        """The account's time, which need not be this machine's (`pipelines.account_time`)."""
+        return account_time(client(self.session, "cloudwatch"))

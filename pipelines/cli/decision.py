@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import typer
@@ -35,7 +35,7 @@ def approve(
     bring_pipelines(out, case.context, case.workload)
     before = deployments(case.context, case.workload, stage)
     decide = registry.approve_for_prod if stage == "prod" else _approve
-    changed = decide(case.sagemaker, case.package, who=case.person, why=why, now=datetime.now(UTC))
+    changed = decide(case.sagemaker, case.package, who=case.person, why=why, now=case.context.now())
     _tell(case, "Approved", f"approved for {stage}", why, changed, as_json)
     if not changed:
         if not as_json:
@@ -52,7 +52,7 @@ def approve(
 def reject(version: str, workload: str | None, why: str, who: str | None, as_json: bool) -> None:
     """Reject a version."""
     case = _case(version, workload, who)
-    now = datetime.now(UTC)
+    now = case.context.now()
     changed = registry.decide(case.sagemaker, case.package, registry.REJECTED, who=case.person, why=why, now=now)
     _tell(case, registry.REJECTED, "rejected", why, changed, as_json)
 

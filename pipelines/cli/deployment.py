@@ -9,22 +9,29 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from pipelines import definitions, deployment, stages
+from pipelines import definitions, deployment, images, stages
 from pipelines.cli.context import Context
-from pipelines.cli.run import tracking_uri, watched
+from pipelines.cli.run import tracking_uri, tree, watched
 from pipelines.deploy.functions.start import start
 from pipelines.errors import ServiceError
 from pipelines.executions import Execution
-from pipelines.names import DEPLOY_KINDS, STAGES
+from pipelines.monitor.functions.start import KIND as MONITOR
+from pipelines.names import DEPLOY_KINDS
 from pipelines.session import client
 
 _LONGEST_SECONDS = 60.0
 
 
 def bring_pipelines(out: Console, context: Context, workload: str) -> None:
-    """Make the deploy pipelines of a workload those of the working tree."""
-    for stage in STAGES:
-        request = definitions.request(workload, DEPLOY_KINDS[stage], context.configuration, context.root)
+    """Make the deploy pipelines of a workload those of the working tree, and the monitor pipeline, by which what they
+    bring is looked after; with the image that this runs.
+    """
+    requests = [
+        definitions.request(workload, kind, context.configuration, context.root) for kind in DEPLOY_KINDS.values()
+    ]
+    image, monitoring = tree(context, workload, MONITOR)
+    images.register(context.session, context.names, image)
+    for request in (*requests, monitoring):
         became = deployment.upsert(context.session, request)
         if became != "unchanged":
             out.print(Text(f"pipeline {request['PipelineName']} {became}", "bright_black"), soft_wrap=True)

@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from pipelines.cli import environment, show
-from pipelines.cli.up import overrides_path
-from pipelines.config import find_root, load
+from pipelines.config import find_root
 from pipelines.names import LocalPaths
 from pipelines.stack import Stack
 
@@ -23,7 +22,7 @@ def command(
     """Stop localcloud and MLflow, with every job that runs, and wait until they are gone. Their state stays."""
     paths = LocalPaths(find_root(Path.cwd()))
     folder = (state or environment.state_in_use(paths) or paths.state / "state").expanduser().resolve()
-    servers = Stack.recorded(folder, load(paths.root, overrides_path(paths)).names.region)
+    servers = Stack.recorded(folder)
     out = show.console()
     stopped: set[str] = set()
     if servers is not None:

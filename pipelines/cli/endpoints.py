@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -33,7 +32,7 @@ def command(
     context = Context.here()
     chosen = [select.workload_of(workload)] if workload else list(Workloads.model_fields)
     sagemaker, ssm = client(context.session, "sagemaker"), client(context.session, "ssm")
-    cloudwatch, now = client(context.session, "cloudwatch"), datetime.now(UTC)
+    cloudwatch, now = client(context.session, "cloudwatch"), context.now()
     rows = []
     for each in chosen:
         for stage in STAGES:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import webbrowser
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +20,8 @@ from pipelines.parameters import defaults, text
 from pipelines.report.format import bytes_text
 from pipelines.session import client
 
+MONITOR = "monitor"
+
 
 def command(
     workload: WorkloadArgument = None,
@@ -30,11 +32,18 @@ def command(
     ] = None,
     open_it: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
 ) -> None:
-    """Write an execution's report as one HTML page that needs nothing but itself, and print its path."""
+    """Write an execution's report as one HTML page that needs nothing but itself, and print its path.
+
+    `mlops report WORKLOAD monitor` writes that of the monitoring: what the hours have brought, the alarms, and what was
+    done about them.
+    """
     context = Context.here()
-    sagemaker = client(context.session, "sagemaker")
-    workload, kind, found = select.execution(context, sagemaker, workload, pipeline, execution)
-    file = write(context, found, workload, kind, out)
+    if pipeline == MONITOR and execution is None:
+        file = write_monitoring(context, select.workload_of(workload), out)
+    else:
+        sagemaker = client(context.session, "sagemaker")
+        workload, kind, found = select.execution(context, sagemaker, workload, pipeline, execution)
+        file = write(context, found, workload, kind, out)
     typer.echo(str(file))
     typer.echo(bytes_text(file.stat().st_size), err=True)
     if open_it:
@@ -48,29 +57,70 @@ def write(context: Context, execution: Execution, workload: str, kind: str, out:
     from pipelines.report.page import render
 
     file = out or context.paths.state / "reports" / f"{execution.pipeline}-{execution.id}.html"
-    mlflow = os.environ.get("MLFLOW_TRACKING_URI", "")
     inputs = gather(
         client(context.session, "sagemaker"),
         client(context.session, "s3"),
         client(context.session, "logs"),
         client(context.session, "ssm"),
         client(context.session, "cloudwatch"),
+        client(context.session, "dynamodb"),
         execution,
         names=context.names,
         workload=workload,
         kind=kind,
-        made_at=datetime.now(UTC),
-        mlflow_url=mlflow if mlflow.startswith("http") else None,
+        made_at=context.now(),
+        mlflow_url=_mlflow_url(),
         file_values=file_values(context, workload),
     )
+    return _written(file, render(inputs))
+
+
+def write_monitoring(context: Context, workload: str, out: Path | None = None) -> Path:
+    """Write the report of a workload's monitoring, and beside it Evidently's newest report of each stage, which it
+    links to; gives its file. Raises UsageError when it cannot be written there.
+    """
+    from pipelines.report.gather_monitoring import drift_report, gather_page
+    from pipelines.report.monitoring_page import render
+
+    file = out or context.paths.state / "reports" / f"{context.names.pipeline(workload, MONITOR)}.html"
+    s3 = client(context.session, "s3")
+    inputs = gather_page(
+        client(context.session, "sagemaker"),
+        s3,
+        client(context.session, "ssm"),
+        client(context.session, "cloudwatch"),
+        client(context.session, "dynamodb"),
+        names=context.names,
+        workload=workload,
+        now=context.now(),
+        mlflow_url=_mlflow_url(),
+    )
+    courses = []
+    for course in inputs.material.courses:
+        links = {}
+        for report in course.monitored.reports[-1:]:
+            beside = file.with_name(f"{file.stem}-drift-{course.monitored.stage}.html")
+            _written(beside, drift_report(s3, report))
+            links[report.time] = beside.name
+        courses.append(replace(course, links=links))
+    return _written(file, render(replace(inputs, material=replace(inputs.material, courses=courses))))
+
+
+def _written(file: Path, html: str) -> Path:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(render(inputs), encoding="utf-8")
+        file.write_text(html, encoding="utf-8")
     except OSError as error:
         raise UsageError(
             f"the report cannot be written to `{file}`: {error.strerror}; name another file with --out"
         ) from error
     return file
+
+
+def _mlflow_url() -> str | None:
+    """The address of MLflow's pages; None when its server has none (SageMaker's is an ARN)."""
+    told = os.environ.get("MLFLOW_TRACKING_URI", "")
+    return told if told.startswith("http") else None
 
 
 def file_values(context: Context, workload: str) -> dict[str, str]:

@@ -58,9 +58,11 @@ def command(
     if kind in n.DEPLOY_KINDS.values():
         stage = kind.removeprefix("deploy-")
         raise UsageError(f"`{kind}` deploys a model package; `mlops deploy VERSION --stage {stage}` starts it")
+    if kind == "monitor":
+        raise UsageError(f"`{kind}` evaluates an hour of a stage; `mlops monitor {workload} --stage prod` starts it")
     context = Context.here()
     out = show.console(stderr=as_json)
-    moment = moment_of(evaluation_time, datetime.now(UTC), workload)
+    moment = moment_of(evaluation_time) if evaluation_time else usual_moment(context.now(), workload)
     overrides = parameters_of(param or [])
     _check(context, workload, overrides)
     # Before the rest: a path that is wrong should change nothing in the account.
@@ -101,7 +103,7 @@ def command(
 def bring(out: Console, context: Context, workload: str, kind: str) -> None:
     """Register the working tree's image and make the account's pipeline that of the working tree."""
     with _working(out, "rendering the definition"):
-        image, request = _tree(context, workload, kind)
+        image, request = tree(context, workload, kind)
     with _working(out, "registering the image"):
         registered = images.register(context.session, context.names, image)
         became = deployment.upsert(context.session, request)
@@ -112,7 +114,7 @@ def bring(out: Console, context: Context, workload: str, kind: str) -> None:
     )
 
 
-def _tree(context: Context, workload: str, kind: str) -> tuple[images.Image, dict[str, Any]]:
+def tree(context: Context, workload: str, kind: str) -> tuple[images.Image, dict[str, Any]]:
     """The working tree's image, and the request that makes the pipeline with this very image.
 
     Both are read from files; an editor may save one between the two readings, and then they are read again.
@@ -128,8 +130,10 @@ def _tree(context: Context, workload: str, kind: str) -> tuple[images.Image, dic
 def watched(out: Console, context: Context, arn: str, workload: str, kind: str) -> executions.Execution:
     """Follow an execution to its end and tell how it ended; with its reasons when it failed."""
     sagemaker = client(context.session, "sagemaker")
+    ahead = context.now() - datetime.now(UTC)
+    readings = executions.watch(sagemaker, arn, time.sleep, seconds_between=0.25)
     try:
-        execution = show.follow(out, sagemaker, executions.watch(sagemaker, arn, time.sleep, seconds_between=0.25))
+        execution = show.follow(out, readings, lambda: datetime.now(UTC) + ahead)
     except KeyboardInterrupt:
         out.print()
         out.print(
@@ -150,15 +154,18 @@ def watched(out: Console, context: Context, arn: str, workload: str, kind: str) 
     return execution
 
 
-def moment_of(text: str | None, now: datetime, workload: str) -> datetime:
-    """The evaluation time that an option gives, aware; without it the day's beginning, for the forecaster the hour's.
+def usual_moment(now: datetime, workload: str) -> datetime:
+    """The evaluation time of an execution that is given none: the day's beginning, for the forecaster the hour's.
 
     Not the very second: an execution that is started again soon is about the same moment, and what has not changed
-    since comes from the cache. Raises UsageError for what is no ISO 8601 time.
+    since comes from the cache.
     """
-    if text is None:
-        hour = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
-        return hour if workload == n.MINUTES[0] else hour.replace(hour=0)
+    hour = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    return hour if workload == n.MINUTES[0] else hour.replace(hour=0)
+
+
+def moment_of(text: str) -> datetime:
+    """The evaluation time that an option gives, aware. Raises UsageError for what is no ISO 8601 time."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

@@ -8,9 +8,21 @@ from pipelines import definitions, executions, registry
 from pipelines.cli.context import Context
 from pipelines.errors import UsageError, suggestion
 from pipelines.executions import LOG_GROUPS, Execution, StepRun
-from pipelines.names import STAGES
+from pipelines.names import MONITORED, STAGES
 
-__all__ = ["execution", "job_of", "pipeline", "stage_of", "step_of", "workload_of", "workload_with_packages"]
+__all__ = [
+    "execution",
+    "job_of",
+    "monitored_stage",
+    "pipeline",
+    "stage_of",
+    "step_of",
+    "workload_of",
+    "workload_with_packages",
+]
+
+# Runs every hour by itself: what people mean is rarely that, unless they name it.
+_HOURLY = "monitor"
 
 
 def pipeline(workload: str | None, kind: str | None) -> tuple[str, str]:
@@ -48,6 +60,13 @@ def stage_of(stage: str) -> str:
     return stage
 
 
+def monitored_stage(workload: str, stage: str) -> str:
+    """The stage of a name, which the monitoring looks after. Raises UsageError when it does not, or there is none."""
+    if stage_of(stage) not in MONITORED[workload]:
+        raise UsageError(f"{workload} is not monitored in {stage}; expected {' or '.join(MONITORED[workload])}")
+    return stage
+
+
 def workload_with_packages(context: Context, sagemaker: Any, workload: str | None) -> str:
     """The workload meant; when it is left away, the only one that has model packages. Raises UsageError otherwise."""
     if workload is not None:
@@ -63,11 +82,16 @@ def execution(
     context: Context, sagemaker: Any, workload: str | None, kind: str | None, given: str | None = None
 ) -> tuple[str, str, Execution]:
     """(workload, kind, execution) with an id or ARN, or else the last one; of the pipeline that is named, of all of
-    them that the words leave open otherwise.
+    them that the words leave open otherwise. The last one of the monitoring, which comes every hour, must be named.
 
     Raises UsageError when there is none.
     """
-    chosen = [pair for pair in definitions.PIPELINES if workload in (None, pair[0]) and kind in (None, pair[1])]
+    hourly = given is not None or kind is not None
+    chosen = [
+        pair
+        for pair in definitions.PIPELINES
+        if workload in (None, pair[0]) and kind in (None, pair[1]) and (hourly or pair[1] != _HOURLY)
+    ]
     if not chosen:
         chosen = [pipeline(workload, kind)]  # says which there are
     by_name = {context.names.pipeline(*pair): pair for pair in chosen}

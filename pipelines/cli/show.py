@@ -7,7 +7,7 @@ change.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -77,18 +77,17 @@ def steps_table(execution: Execution, now: datetime) -> Table:
     return table
 
 
-def follow(out: Console, sagemaker: Any, readings: Iterable[Execution], clock: Any = None) -> Execution:
-    """Show an execution until it is finished; gives the last reading.
+def follow(out: Console, readings: Iterable[Execution], clock: Callable[[], datetime]) -> Execution:
+    """Show an execution until it is finished; gives the last reading. clock: the account's time.
 
     On a terminal a table that moves; else one line for every step that begins, ends or is skipped.
     """
-    now = clock or (lambda: datetime.now(UTC))
     last: Execution | None = None
     if out.is_terminal:
         with Live(console=out, refresh_per_second=8, transient=False) as live:
             for execution in map(understood, readings):
                 last = execution
-                live.update(steps_table(execution, now()))
+                live.update(steps_table(execution, clock()))
     else:
         known: dict[str, str] = {}
         for execution in map(understood, readings):

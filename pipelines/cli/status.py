@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -42,7 +42,7 @@ def command(
     if as_json:
         typer.echo(json.dumps(_document(services, last, waiting), indent=2))
     else:
-        _print(services, last, waiting)
+        _print(services, last, waiting, context.now())
 
 
 def _services() -> dict[str, dict[str, Any]]:
@@ -62,7 +62,10 @@ def _services() -> dict[str, dict[str, Any]]:
 
 
 def _print(
-    services: dict[str, dict[str, Any]], last: dict[str, Execution | None], waiting: dict[str, list[registry.Package]]
+    services: dict[str, dict[str, Any]],
+    last: dict[str, Execution | None],
+    waiting: dict[str, list[registry.Package]],
+    now: datetime,
 ) -> None:
     out = show.console()
     for name, service in services.items():
@@ -77,14 +80,13 @@ def _print(
         if execution is None:
             table.add_row(name, Text("has not run yet", "bright_black"))
             continue
-        now = datetime.now(UTC)
         status = Text(execution.status, _STYLES.get(execution.status, ""))
         table.add_row(name, execution.id, status, moment(execution.started), duration(execution.seconds(now)))
     out.print(table)
     for execution in last.values():
         if execution is not None and not execution.finished:
             out.print()
-            out.print(show.steps_table(execution, datetime.now(UTC)))
+            out.print(show.steps_table(execution, now))
         for step in execution.steps if execution is not None else ():
             if step.status == "Failed":
                 out.print(Text(f"  {step.name}: {step.failure_reason or 'no reason was given'}", "red"), soft_wrap=True)

@@ -44,10 +44,10 @@ def command(
     folder = (state or paths.state / "state").expanduser().resolve()
     overrides = overrides_path(paths)
     region = load(paths.root, overrides).names.region
-    recorded = Stack.recorded(folder, region)
+    recorded = Stack.recorded(folder)
     servers = Stack(folder, port or (recorded.port if recorded else DEFAULT_PORT), region)
     in_use = environment.state_in_use(paths)
-    if in_use is not None and in_use != folder and (other := Stack.recorded(in_use, region)) and other.running():
+    if in_use is not None and in_use != folder and (other := Stack.recorded(in_use)) and other.running():
         raise UsageError(
             f"this working copy already uses the stack of `{in_use}` (port {other.port}); `mlops down` stops it"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,12 +16,17 @@ __all__ = [
     "figure",
     "moment",
     "percent",
+    "rounded",
     "short_uri",
     "web_address",
     "whole_percent",
 ]
 
 NOTHING = "\u2013"
+
+
+# A number with more digits than anybody reads: what a pipeline joins into a sentence is not rounded.
+_LONG_NUMBER = re.compile(r"-?\d+\.\d{5,}(?:[eE][+-]?\d+)?")
 
 
 def as_number(value: Any) -> float | None:
@@ -44,6 +50,11 @@ def figure(value: Any) -> str:
     if abs(number) < 0.001:
         return f"{number:.3g}"
     return f"{number:.4f}" if abs(number) < 10 else f"{number:.2f}"
+
+
+def rounded(sentence: str) -> str:
+    """A sentence with its long numbers as `figure` writes them."""
+    return _LONG_NUMBER.sub(lambda found: figure(float(found[0])), sentence)
 
 
 def difference(value: float) -> str:

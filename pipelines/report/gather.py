@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlencode
 
 from pipelines import executions, registry
 from pipelines import names as n
@@ -15,9 +14,10 @@ from pipelines.executions import Execution
 from pipelines.names import Names
 from pipelines.registry import Package
 from pipelines.report.deployment import stage_of
+from pipelines.report.gather_monitoring import gather_monitoring
 from pipelines.report.gather_stages import attempt_of, stage_now
 from pipelines.report.page import Inputs, JobDetail
-from pipelines.stack import answering
+from pipelines.report.tracking import experiment_id
 
 __all__ = ["gather"]
 
@@ -28,6 +28,7 @@ def gather(
     logs: Any,
     ssm: Any,
     cloudwatch: Any,
+    dynamodb: Any,
     execution: Execution,
     *,
     names: Names,
@@ -88,6 +89,17 @@ def gather(
         stages=stages,
         packages=known,
         attempt=attempt_of(sagemaker, s3, execution, stages) if deploying else None,
+        monitoring=gather_monitoring(
+            s3,
+            cloudwatch,
+            dynamodb,
+            names=names,
+            workload=workload,
+            stages=stages,
+            packages=known,
+            now=made_at,
+            mlflow_url=mlflow_url,
+        ),
     )
 
 
@@ -98,13 +110,7 @@ def _experiment_id(
     run_id = ((evaluation or {}).get("mlflow") or {}).get("run_id") or (
         (package or {}).get("CustomerMetadataProperties", {}).get(n.RUN_ID_KEY)
     )
-    if not mlflow_url or not run_id:
-        return None
-    answer = answering(f"{mlflow_url}/api/2.0/mlflow/runs/get?{urlencode({'run_id': run_id})}")
-    try:
-        return str(answer["run"]["info"]["experiment_id"])
-    except (TypeError, KeyError):
-        return None
+    return experiment_id(mlflow_url, run_id)
 
 
 def _registered(sagemaker: Any, execution: Execution) -> dict[str, Any] | None:

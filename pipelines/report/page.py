@@ -18,9 +18,9 @@ import jinja2
 from markupsafe import Markup
 
 from pipelines.executions import Execution, StepRun
-from pipelines.names import ALREADY_REGISTERED
+from pipelines.names import ALREADY_REGISTERED, STAGE
 from pipelines.registry import Package
-from pipelines.report import deployment, serving, workloads
+from pipelines.report import deployment, monitoring, serving, workloads
 from pipelines.report import format as formats
 from pipelines.report.comparison import compare
 from pipelines.report.deployment import Attempt
@@ -33,7 +33,7 @@ from pipelines.report.sections import Material, Sections
 from pipelines.report.serving import Stage
 from pipelines.report.verdict import Check, checks
 
-__all__ = ["Inputs", "JobDetail", "render"]
+__all__ = ["Inputs", "JobDetail", "environment", "render"]
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,8 @@ class Inputs:
     `made_at` is an aware datetime; `jobs` is keyed by step name; `mlflow_url` is the tracking server's address when it
     has pages that a browser can open, and `mlflow_experiment_id` is the experiment's there. `file_values` are the
     workload's runtime values by parameter name, as the configuration files give them without a laptop's overrides.
-    `stages` are the workload's stages as they are now, `packages` all of its packages; `attempt` is of a deployment.
+    `stages` are the workload's stages as they are now, `packages` all of its packages; `attempt` is of a deployment,
+    `monitoring` what was found of the stages.
     """
 
     project: str
@@ -70,18 +71,19 @@ class Inputs:
     stages: Sequence[Stage] = ()
     packages: Sequence[Package] = ()
     attempt: Attempt | None = None
+    monitoring: monitoring.Material | None = None
 
 
 def render(inputs: Inputs) -> str:
     """The page. Whatever is missing or of an unexpected shape in the evaluation is left out."""
-    return _environment().get_template("page.html.j2").render(**_view(inputs))
+    return environment().get_template("page.html.j2").render(**_view(inputs))
 
 
 @cache
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
     """The template engine, once: to compile the templates takes longer than to render them."""
     folder = resources.files("pipelines.report")
-    environment = jinja2.Environment(
+    made = jinja2.Environment(
         autoescape=True,
         undefined=jinja2.ChainableUndefined,  # what an execution did not come to is simply not there
         trim_blocks=True,
@@ -89,7 +91,7 @@ def _environment() -> jinja2.Environment:
         auto_reload=False,
         loader=jinja2.FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8")),
     )
-    environment.filters.update(
+    made.filters.update(
         compact=compact,
         duration=duration,
         figure=figure,
@@ -100,8 +102,8 @@ def _environment() -> jinja2.Environment:
         count=count,
     )
     # Ours, so it is not escaped.
-    environment.globals["style"] = Markup((folder / "page.css").read_text(encoding="utf-8"))
-    return environment
+    made.globals["style"] = Markup((folder / "page.css").read_text(encoding="utf-8"))
+    return made
 
 
 def _view(inputs: Inputs) -> dict[str, Any]:
@@ -154,6 +156,7 @@ def _view(inputs: Inputs) -> dict[str, Any]:
             mlflow_url=inputs.mlflow_url,
             always_metrics=to_stage is not None,
         ),
+        "monitoring": monitoring.view(inputs.monitoring, inputs.made_at),
     }
 
 
@@ -173,6 +176,8 @@ def _headline(inputs: Inputs, verdict: Sequence[Check]) -> tuple[str, str]:
             return f"Version {version} was rejected", "bad"
         return f"Version {version} waits for approval", "wait"
     if execution.status == "Succeeded":
+        if inputs.kind == "monitor":
+            return f"{execution.parameters.get(STAGE, '')} was evaluated", "good"
         return "Succeeded, without registering a model", "good"
     if execution.status == "Stopped":
         return "Stopped before it was done", "idle"

@@ -316,7 +316,8 @@ def checked(html: str) -> Page:
         assert not any(name.startswith("on") for name in attributes), (tag, attributes)
         assert "src" not in attributes
         href = attributes.get("href")
-        assert href is None or href.startswith(("#", "http://", "https://"))
+        # A file beside the page may be led to: it is not fetched.
+        assert href is None or href.startswith(("#", "http://", "https://")) or re.fullmatch(r"[\w-]+\.html", href)
     assert not NOT_A_PLACE.search(html)
     style = html[html.index("<style>") : html.index("</style>")]
     assert "url(" not in style

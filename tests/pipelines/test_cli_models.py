@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +15,17 @@ from tests.pipelines.test_registry import Group, group
 
 __all__ = ["group"]
 Mlops = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def project(project: Any) -> Any:
+    """With what an approval brings to the account: pipelines, and the images that the monitor pipelines run."""
+    names = project.names
+    project.session.client("s3").create_bucket(
+        Bucket=names.bucket, CreateBucketConfiguration={"LocationConstraint": names.region}
+    )
+    shutil.copytree(project.root / "seed_code" / "cardholders", project.root / "seed_code" / "forecaster")
+    return project
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pipelines import executions
-from pipelines.cli.run import moment_of, parameters_of
+from pipelines.cli.run import moment_of, parameters_of, usual_moment
 from pipelines.errors import UsageError
 from tests.conftest import Localcloud, point_at
 from tests.pipelines.conftest import Project, make_copy, make_project
@@ -291,12 +291,12 @@ def test_the_report_of_a_failure_has_its_log(small: Small, tmp_path: Path, mlops
 
 def test_the_moment_is_the_days_or_the_hours_beginning_unless_given() -> None:
     now = datetime(2026, 11, 22, 13, 14, 15, tzinfo=UTC)
-    assert moment_of(None, now, "cardholders") == datetime(2026, 11, 22, tzinfo=UTC)
-    assert moment_of(None, now, "forecaster") == datetime(2026, 11, 22, 13, tzinfo=UTC)
-    assert moment_of("2014-07-01", now, "cardholders") == datetime(2014, 7, 1, tzinfo=UTC)
-    assert moment_of("2014-07-01T02:00:00+02:00", now, "cardholders") == datetime(2014, 7, 1, tzinfo=UTC)
+    assert usual_moment(now, "cardholders") == datetime(2026, 11, 22, tzinfo=UTC)
+    assert usual_moment(now, "forecaster") == datetime(2026, 11, 22, 13, tzinfo=UTC)
+    assert moment_of("2014-07-01") == datetime(2014, 7, 1, tzinfo=UTC)
+    assert moment_of("2014-07-01T02:00:00+02:00") == datetime(2014, 7, 1, tzinfo=UTC)
     with pytest.raises(UsageError, match="`soon`"):
-        moment_of("soon", now, "cardholders")
+        moment_of("soon")
 
 
 def test_parameters_are_names_and_values() -> None:

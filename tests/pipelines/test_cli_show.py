@@ -41,7 +41,7 @@ def _console(*, terminal: bool) -> Console:
 
 
 def _followed(out: Console) -> str:
-    last = show.follow(out, None, _readings(), lambda: samples.BEGIN + timedelta(seconds=8))
+    last = show.follow(out, _readings(), lambda: samples.BEGIN + timedelta(seconds=8))
     assert last.status == "Succeeded"
     assert isinstance(out.file, io.StringIO)
     return out.file.getvalue()

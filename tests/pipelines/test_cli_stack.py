@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ def tree(tmp_path: Path) -> Iterator[Path]:
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
     yield folder
     for record in folder.glob(".mlops/*/stack.json"):
-        servers = Stack.recorded(record.parent, "eu-west-1")
+        servers = Stack.recorded(record.parent)
         assert servers is not None
         servers.stop()
 
@@ -97,6 +98,13 @@ def test_up_makes_a_laptop_ready_and_down_ends_it(tree: Path, mlops_in: Mlops) -
     assert services["MLflow"]["answers"] is True
     assert answering(f"http://127.0.0.1:{port + 1}/api/2.0/mlflow/experiments/search?max_results=1")["experiments"]
 
+    servers = Stack.recorded(tree / ".mlops" / "state")
+    assert servers is not None
+    reached = servers.advance(timedelta(hours=2))
+    assert timedelta(hours=1, minutes=59) < reached - datetime.now(UTC) < timedelta(hours=2, minutes=1)
+
+    # Whatever the configuration says by now: who cannot stop the servers cannot work at all.
+    (tree / "configs" / "project.yml").write_text("nothing: right\n")
     status, out, _ = mlops_in("down")
     assert status == 0
     assert "stopped MLflow and localcloud" in out
@@ -147,7 +155,7 @@ def test_a_demo_that_is_ended_stops_what_it_started(tree: Path) -> None:
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 128 + 15
     assert "stopping what was started" in said
-    servers = Stack.recorded(tree / ".mlops" / f"demo-{port}", "eu-west-1")
+    servers = Stack.recorded(tree / ".mlops" / f"demo-{port}")
     assert servers is not None
     assert servers.running() == set()
 
@@ -200,7 +208,7 @@ def test_two_demos_at_once_each_end_with_packages_that_wait(tree: Path) -> None:
         assert len(pages) == 2
         assert all("Version 1 waits for approval" in page for page in pages)
         assert ("forecasting-deepar:1" in pages[1]) == (file == built_in)
-        servers = Stack.recorded(tree / ".mlops" / f"demo-{port}", "eu-west-1")
+        servers = Stack.recorded(tree / ".mlops" / f"demo-{port}")
         assert servers is not None
         assert servers.running() == set()
     assert not (tree / ".mlops" / "env").exists()

@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
+from pipelines.report.monitoring_page import render as render_monitoring
 from pipelines.report.page import Inputs, render
 from tests.pipelines.browsers import chromium
 from tests.pipelines.report_pages import SECTIONS, before, failed_in_training, inputs, rolled_back, stage, stages
+from tests.pipelines.watched import page_inputs
 
 pytestmark = pytest.mark.browser
 SIZES = {"desktop": (1280, 900), "phone": (375, 800)}
@@ -27,9 +29,13 @@ def browser() -> Iterator[Browser]:
 
 
 def _open(browser: Browser, size: str, folder: Path, told: Inputs, scheme: str = "light") -> Page:
+    return _opened(browser, size, folder, render(told), scheme)
+
+
+def _opened(browser: Browser, size: str, folder: Path, html: str, scheme: str) -> Page:
     """The page opened from its file, once it is sure that nothing was said on the console nor fetched."""
     file = folder / "report.html"
-    file.write_text(render(told), encoding="utf-8")
+    file.write_text(html, encoding="utf-8")
     width, height = SIZES[size]
     page = browser.new_page(
         viewport={"width": width, "height": height}, color_scheme="dark" if scheme == "dark" else "light"
@@ -143,3 +149,35 @@ def test_a_deployment_that_was_rolled_back(browser: Browser, tmp_path: Path, sch
     page.close()
     assert {css: ratio for css, ratio in ratios.items() if ratio < 4.5} == {}
     assert {".said", ".remark", ".cross"} <= ratios.keys()
+
+
+# Pairs of texts of the monitoring's drawings that lie on one another.
+OVERLAPS = """() => [...document.querySelectorAll('#monitoring svg[role=img]')]
+    .filter(svg => svg.getBoundingClientRect().width > 0)
+    .flatMap(svg => {
+        const texts = [...svg.querySelectorAll('text')].map(t => [t.textContent, t.getBoundingClientRect()]);
+        return texts.flatMap(([a, p], i) => texts.slice(i + 1)
+            .filter(([, q]) => p.left < q.right - 1 && q.left < p.right - 1)
+            .filter(([, q]) => p.top < q.bottom - 3 && q.top < p.bottom - 3)
+            .map(([b]) => a + ' on ' + b));
+    })"""
+
+
+@pytest.mark.parametrize(
+    ("workload", "size", "scheme"), [("forecaster", "phone", "light"), ("cardholders", "desktop", "dark")]
+)
+def test_the_page_of_the_monitoring(browser: Browser, tmp_path: Path, workload: str, size: str, scheme: str) -> None:
+    page = _opened(browser, size, tmp_path, render_monitoring(page_inputs(workload)), scheme)
+    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    assert _sticking_out(page) == []
+    for section in ("monitoring", "dashboard", "retrainings", "serving"):
+        assert page.locator(f"#{section} h2").is_visible()
+    shown = {kind: page.locator(f"#monitoring svg.{kind}:visible").count() for kind in ("wide", "narrow")}
+    stages = {"forecaster": 2, "cardholders": 1}[workload]
+    assert shown == ({"wide": 0, "narrow": stages} if size == "phone" else {"wide": stages, "narrow": 0})
+    assert _smallest_text(page) >= 7.5
+    # Nothing is written over something else: the texts of the axis stand beside each other.
+    assert page.evaluate(OVERLAPS) == []
+    ratios: dict[str, float] = page.evaluate(CONTRAST)
+    page.close()
+    assert {css: ratio for css, ratio in ratios.items() if ratio < 4.5} == {}

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import psutil
@@ -94,7 +95,10 @@ def test_its_whole_life(servers: Stack) -> None:
     assert answering(f"{servers.localcloud.url}/_localcloud/status")["port"] == servers.port
     assert answering(f"{servers.mlflow.url}/version")["port"] == servers.port + 1
 
-    recorded = Stack.recorded(servers.state, REGION)
+    with pytest.raises(StackError, match=r"did not let time pass: HTTP Error 501"):
+        servers.advance(timedelta(hours=1))
+
+    recorded = Stack.recorded(servers.state)
     assert recorded is not None
     found = _Small(recorded.state, recorded.port, recorded.region)
     assert found == servers
@@ -180,7 +184,7 @@ def test_what_ran_before_is_left_running_when_the_block_fails(tmp_path: Path) ->
         born = psutil.Process(waiting.pid).create_time()
         known = {"pid": waiting.pid, "created": born}
         broken.state.mkdir()
-        document = {"port": broken.port, "processes": {"localcloud": known, "MLflow": known}}
+        document = {"port": broken.port, "region": REGION, "processes": {"localcloud": known, "MLflow": known}}
         (broken.state / "stack.json").write_text(json.dumps(document))
         with pytest.raises(KeyboardInterrupt):
             use()
@@ -219,4 +223,4 @@ def test_the_servers_get_nothing_of_the_callers_credentials(tmp_path: Path, monk
 @pytest.mark.parametrize("content", ["", "{", "[]", "null"])
 def test_a_damaged_record_is_no_stack(tmp_path: Path, content: str) -> None:
     (tmp_path / "stack.json").write_text(content)
-    assert Stack.recorded(tmp_path, REGION) is None
+    assert Stack.recorded(tmp_path) is None
