@@ -16,7 +16,7 @@ from rich.console import Console
 from pipelines import ingest
 from pipelines.api import access, deployment
 from pipelines.api.access import Access
-from pipelines.cli.run import moment_of
+from pipelines.cli.run import usual_moment
 from pipelines.config import Configuration
 from pipelines.feature_groups import MINUTES
 
@@ -48,7 +48,7 @@ def served(out: Console) -> Iterator[Served]:
 
 
 def _write_minutes(here: Laptop) -> None:
-    file, end = here.folder / "minutes.parquet", moment_of(None, datetime.now(UTC), FORECASTER)
+    file, end = here.folder / "minutes.parquet", usual_moment(datetime.now(UTC), FORECASTER)
     words = ["--out", str(file), "--end", f"{end:%Y-%m-%dT%H:%M:%SZ}", "--days", str(_DAYS)]
     subprocess.run(
         [sys.executable, "-m", "seed_code.forecaster.generate", *words], cwd=ROOT, check=True, stdout=subprocess.DEVNULL

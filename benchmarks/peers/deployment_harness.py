@@ -23,9 +23,9 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from pipelines import git, registry, starter  # noqa: E402
-from pipelines.cli import environment, up  # noqa: E402
+from pipelines.cli import ending, environment, up  # noqa: E402
 from pipelines.cli.context import Context  # noqa: E402
-from pipelines.cli.run import bring, moment_of, tracking_uri, uploaded, watched  # noqa: E402
+from pipelines.cli.run import bring, tracking_uri, uploaded, usual_moment, watched  # noqa: E402
 from pipelines.config import load  # noqa: E402
 from pipelines.names import VARIANT, LocalPaths  # noqa: E402
 from pipelines.registry import Package  # noqa: E402
@@ -65,7 +65,7 @@ def laptop(out: Console) -> Iterator[Laptop]:
     plain_environment()
     paths = LocalPaths(ROOT)
     configuration = load(ROOT, paths.local_overrides)
-    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+    with ending.in_order(), tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
         servers = Stack(folder / "state", _free_ports(), configuration.names.region)
         environment.use(environment.variables(servers, paths.local_overrides))
@@ -125,7 +125,7 @@ def built(out: Console, context: Context, workload: str, data_uri: str | None = 
         context.names,
         workload,
         "build",
-        evaluation_time=moment_of(None, datetime.now(UTC), workload),
+        evaluation_time=usual_moment(datetime.now(UTC), workload),
         git_commit=git.commit(ROOT),
         mlflow_tracking_uri=tracking_uri(),
         input_data_uri=data_uri,

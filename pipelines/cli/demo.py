@@ -1,11 +1,12 @@
-"""`mlops demo`: from nothing to two models in production on this machine, and a bad one that comes back, in minutes."""
+"""`mlops demo`: from nothing to two models in production on this machine, a bad one that comes back, and one that has
+become worse and is retrained, in minutes.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 import typer
 from rich.console import Console
@@ -23,11 +24,13 @@ from rich.text import Text
 
 from pipelines import executions, git, ingest, provision, registry, stack, starter
 from pipelines.api import deployment as api_deployment
-from pipelines.cli import demo_stages, environment, show
+from pipelines.cli import demo_loop, demo_stages, ending, environment, show
 from pipelines.cli.context import Context
+from pipelines.cli.demo_world import Files
 from pipelines.cli.report import write as write_report
+from pipelines.cli.report import write_monitoring
 from pipelines.cli.results import evaluation_line, evaluation_table
-from pipelines.cli.run import bring, moment_of, tracking_uri, uploaded, watched
+from pipelines.cli.run import bring, tracking_uri, uploaded, usual_moment, watched
 from pipelines.cli.up import overrides_path, tell
 from pipelines.config import find_root, load
 from pipelines.errors import ProjectError, UsageError
@@ -60,7 +63,8 @@ def command(
     ] = DEFAULT_PORT,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the servers running.")] = False,
 ) -> int:
-    """Run both workloads from data to models in production, on servers of their own; and a bad canary comes back.
+    """Run both workloads from data to models in production, on servers of their own; a bad canary comes back; and hours
+    pass in which the data change, until a better model serves.
 
     They are stopped at the end; their state stays. Two demos run beside each other on ports that differ by two or more.
     """
@@ -71,6 +75,7 @@ def command(
         raise UsageError(f"--minutes `{minutes}` is no file, expected a .csv, .csv.gz or .parquet with minutes")
     if minutes is not None:
         ingest.read(minutes)  # what is wrong with it should cost no minute
+    made_up = minutes is None
     paths = LocalPaths(find_root(Path.cwd()))
     overrides = overrides_path(paths)
     configuration = load(paths.root, overrides)
@@ -78,7 +83,7 @@ def command(
     folder = paths.state / ("demo" if port == DEFAULT_PORT else f"demo-{port}")
     servers = Stack(folder, port, configuration.names.region)
     out = show.console()
-    with _ending_in_order(), _only_one(folder, port):
+    with ending.in_order(), _only_one(folder, port):
         _clear(folder, servers)
         variables = environment.variables(servers, overrides)
         with stack.started(servers, lambda text: out.print(text)), _Helpers(paths.root, variables) as helpers:
@@ -92,7 +97,7 @@ def command(
                 helpers.start(
                     "making minutes",
                     *("-m", "seed_code.forecaster.generate", "--out", str(minutes)),
-                    *("--end", f"{moment_of(None, moment, FORECASTER):%Y-%m-%dT%H:%M:%SZ}"),
+                    *("--end", f"{usual_moment(moment, FORECASTER):%Y-%m-%dT%H:%M:%SZ}"),
                     *("--days", str(configuration.workloads.forecaster.data.history_days)),
                 )
             with out.status("starting localcloud", spinner="dots"):
@@ -121,10 +126,16 @@ def command(
                     mlflow.result(), ingested.result(), api.result()
             second = _build(out, context, FORECASTER, moment, None)
             good = first.status == second.status == "Succeeded"
+            files = Files(servers.state)
             if good:
+                helpers.start("making callers", *files.making_holders(context, first))
                 deployed = [demo_stages.deploy(out, context, workload) for workload in (CARDHOLDERS, FORECASTER)]
-                good = all(deployed) and demo_stages.show_roll_back(out, context)
+                helpers.finish(out, "making callers")
+                good = all(deployed) and demo_stages.show_roll_back(out, context, files)
                 good = good and demo_stages.show_api(out, context)
+            # What comes after minutes that are somebody's own, nobody can make up.
+            if good and made_up:
+                good = _loop(out, context, servers, helpers, files)
             _report(out, context, {CARDHOLDERS: first, FORECASTER: second})
             if keep:
                 environment.keep(paths, variables)
@@ -145,7 +156,7 @@ def _build(out: Console, context: Context, workload: str, moment: datetime, data
         context.names,
         workload,
         KIND,
-        evaluation_time=moment_of(None, moment, workload),
+        evaluation_time=usual_moment(moment, workload),
         git_commit=git.commit(context.root),
         mlflow_tracking_uri=tracking_uri(),
         input_data_uri=data_uri,
@@ -155,22 +166,15 @@ def _build(out: Console, context: Context, workload: str, moment: datetime, data
     return execution
 
 
+def _loop(out: Console, context: Context, servers: Stack, helpers: _Helpers, files: Files) -> bool:
+    """Let hours pass, in which other minutes come than the forecaster has learned from."""
+    timetable, making = demo_loop.Timetable.after(context.now()), "making the minutes to come"
+    helpers.start(making, *files.making_minutes(context, timetable.last, timetable.drift_at))
+    helpers.finish(out, making)
+    return demo_loop.show(out, context, servers, timetable, files)
+
+
 # --- what it starts ---------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _ending_in_order() -> Iterator[None]:
-    """Make SIGTERM and SIGHUP (the terminal is closed) end this like Ctrl-C: with everything stopped."""
-
-    def end(number: int, _: Any) -> None:
-        sys.exit(128 + number)
-
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager
@@ -205,7 +209,7 @@ def _only_one(folder: Path, port: int) -> Iterator[None]:
 
 def _clear(folder: Path, servers: Stack) -> None:
     """Make the state folder empty. Raises UsageError while servers run on it."""
-    recorded = Stack.recorded(folder, servers.region)
+    recorded = Stack.recorded(folder)
     if recorded is not None and recorded.running():
         raise UsageError(
             f"the servers of an earlier demo still run at port {recorded.port}; stop them with "
@@ -261,11 +265,14 @@ class _Helpers:
 
 
 def _report(out: Console, context: Context, builds: dict[str, Execution]) -> None:
-    """Write the report of each build; what its model has come to by now is in it."""
+    """Write the report of each build; what its model has come to by now is in it. And that of the hours since."""
     out.print()
     for workload, execution in builds.items():
         report = write_report(context, execution, workload, KIND)
         out.print(f"Report         {show.short(report)}", soft_wrap=True)
+    for workload in builds:
+        report = write_monitoring(context, workload)
+        out.print(f"Monitoring     {show.short(report)}", soft_wrap=True)
 
 
 # --- what it tells ----------------------------------------------------------------------------------------------------
@@ -304,6 +311,8 @@ def _next(out: Console, servers: Stack, keep: bool, good: bool, seconds: float) 
         steps.append((f"mlops up --state {state}", "bring the servers back"))
     if good:
         steps.append(("mlops endpoints", "what the stages serve, and how it does"))
+        steps.append(("mlops watch --once", "how the models do, hour by hour"))
+        steps.append(("mlops explain quality --workload forecaster", "what an alarm was about, and what was done"))
         steps.append(("mlops invoke cardholders", "ask production"))
         steps.append(("mlops api", "the REST API: its URL, a token, and a page to try it on"))
         steps.append(('mlops rollback --workload cardholders --stage staging --why "…"', "go back by hand"))

@@ -15,10 +15,8 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event, Thread
-from typing import Any
 from urllib.parse import urlsplit
 
 import requests
@@ -29,6 +27,7 @@ from pipelines import registry, stages
 from pipelines.api import access
 from pipelines.cli.api import EXAMPLE
 from pipelines.cli.context import Context
+from pipelines.cli.demo_world import Files, callers
 from pipelines.cli.deployment import bring_pipelines, deployments, follow_started
 from pipelines.cli.invoke import golden_request
 from pipelines.errors import ServiceError
@@ -56,8 +55,10 @@ def deploy(out: Console, context: Context, workload: str) -> bool:
     return True
 
 
-def show_roll_back(out: Console, context: Context) -> bool:
+def show_roll_back(out: Console, context: Context, files: Files) -> bool:
     """Bring a defective package as far as the canary in production; whether the alarm has brought it back.
+
+    files: of the callers who ask meanwhile.
 
     Its defect shows in ordinary requests only, and not in those that staging tests by.
     """
@@ -66,7 +67,7 @@ def show_roll_back(out: Console, context: Context) -> bool:
     bad = _register_spoiled(out, context, good)
     if _decide(out, context, CARDHOLDERS, bad.version, "staging", "nobody has seen its defect").status != "Succeeded":
         return False
-    with _requests(context) as seen:
+    with _requests(context, files) as seen:
         execution = _decide(out, context, CARDHOLDERS, bad.version, "prod", "its tests in staging passed")
     out.print(Text(f"requests meanwhile: {seen.told()}"), soft_wrap=True)
     serving = stages.serving(client(context.session, "ssm"), context.names, CARDHOLDERS, "prod")
@@ -100,7 +101,7 @@ def _decide(out: Console, context: Context, workload: str, version: int, stage: 
     sagemaker = client(context.session, "sagemaker")
     group = context.names.package_group(workload)
     package = registry.find(registry.packages(sagemaker, group), str(version), group)
-    before, now = deployments(context, workload, stage), datetime.now(UTC)
+    before, now = deployments(context, workload, stage), context.now()
     if stage == "prod":
         registry.approve_for_prod(sagemaker, package, who=WHO, why=why, now=now)
     else:
@@ -112,7 +113,7 @@ def _decide(out: Console, context: Context, workload: str, version: int, stage: 
 def _reject(out: Console, context: Context, bad: Package, good: Package) -> None:
     """Reject the defective package; staging, which serves it, goes back by itself."""
     sagemaker = client(context.session, "sagemaker")
-    before, now = deployments(context, CARDHOLDERS, "staging"), datetime.now(UTC)
+    before, now = deployments(context, CARDHOLDERS, "staging"), context.now()
     registry.decide(sagemaker, bad, registry.REJECTED, who=WHO, why="it answers 500 in production", now=now)
     out.print(Text.assemble(("rejected ", "bright_black"), f"version {bad.version}: staging goes back"), soft_wrap=True)
     follow_started(out, context, CARDHOLDERS, "staging", good.version, before)
@@ -185,10 +186,10 @@ class _Seen:
 
 
 @contextmanager
-def _requests(context: Context) -> Iterator[_Seen]:
+def _requests(context: Context, files: Files) -> Iterator[_Seen]:
     """Ordinary requests to production, some 20 a second, as long as the block lasts."""
     seen, ended = _Seen(), Event()
-    thread = Thread(target=_ask, args=(context, seen, ended), name="requests", daemon=True)
+    thread = Thread(target=_ask, args=(context, files, seen, ended), name="requests", daemon=True)
     thread.start()
     try:
         yield seen
@@ -197,17 +198,11 @@ def _requests(context: Context) -> Iterator[_Seen]:
         thread.join()
 
 
-def _ask(context: Context, seen: _Seen, ended: Event) -> None:
+def _ask(context: Context, files: Files, seen: _Seen, ended: Event) -> None:
     runtime = client(context.session, "sagemaker-runtime")
-    numbers = random.Random(1)
+    numbers, holders = random.Random(1), callers(files.holders)
     while not ended.wait(_PAUSE_SECONDS):
-        usage = numbers.randint(1, 60)
-        body: dict[str, Any] = {
-            "usage_freq": usage,
-            "amount_spend": round(usage * numbers.uniform(5, 400), 2),
-            "uniq_merchant": numbers.randint(1, usage),
-            "k": numbers.randint(1, 14),
-        }
+        body = {**next(holders)["request"], "k": numbers.randint(1, 14)}
         try:
             runtime.invoke_endpoint(
                 EndpointName=context.names.endpoint(CARDHOLDERS, "prod"),
