@@ -43,9 +43,10 @@ test: $(BASE) ## The tests (no network, no AWS account, no Docker)
 	.venv/bin/python -m pytest -n auto
 
 test-slow: $(BASE) ## The tests that take long: two demos at once; restarts; each image in an environment of its own requirements
-	.venv/bin/python -m pytest -m "slow or image" --ignore tests/pipelines/deploy
-	# In one process: its last tests hold the roles' policies against what all the others called.
+	.venv/bin/python -m pytest -m "slow or image" --ignore tests/pipelines/deploy --ignore tests/pipelines/monitor
+	# In one process each: their last tests hold the roles' policies against what all the others called.
 	.venv/bin/python -m pytest -m "not image" tests/pipelines/deploy
+	.venv/bin/python -m pytest -m "not image" tests/pipelines/monitor
 
 lint: $(BASE) $(LINT) ## ruff, mypy, import-linter, cfn-lint
 	.venvs/lint/bin/ruff check .

@@ -29,9 +29,12 @@ def project_with_alarms(tmp_path_factory: pytest.TempPathFactory, tracking: Mlfl
 
 
 @pytest.fixture
-def watched(project_with_alarms: Watched, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
+def watched(
+    project_with_alarms: Watched, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[Watched]:
     """The project, with no alarm on and nothing known of the past."""
     point_at(project_with_alarms.loop.localcloud, monkeypatch)
     yield project_with_alarms
+    project_with_alarms.loop.tested.add(request.node.nodeid)
     project_with_alarms.forget()
     assert project_with_alarms.loop.dead_letters() == []
