@@ -24,6 +24,7 @@ import random
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -267,8 +268,10 @@ def started_and_run(hours: Sequence[Hour], *, plain: bool) -> dict[str, Any]:
     assert process.stdout is not None
     try:
         port = int(process.stdout.readline().partition("http://127.0.0.1:")[2].split()[0])
-        # Its own start is not what is measured.
-        time.sleep(3)
+        # Its own start is not what is measured: that of moto goes on behind the first calls.
+        status = f"http://127.0.0.1:{port}/_localcloud/status"
+        while not json.load(urllib.request.urlopen(status))["leaf"]["ready"]:
+            time.sleep(0.05)
         return run(psutil.Process(process.pid), port, hours, plain=plain)
     finally:
         process.terminate()

@@ -35,18 +35,14 @@ from pipelines.config import Workloads
 from pipelines.session import client
 from tests.conftest import Localcloud
 from tests.contract.sagemaker_account import until
+from tests.model_server import program
 from tests.pipelines.conftest import ROOT, Project
 
 ENDED = ("Succeeded", "Failed", "Stopped")
 CARDHOLDERS, FORECASTER = Workloads.model_fields
 
-SERVER = '''#!/usr/bin/env python3
-"""A model that multiplies: its model.json says by what, and how it misbehaves."""
-
-import json, os, sys, time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-
+SERVER = program("""
+# A model that multiplies: its model.json says by what, and how it misbehaves.
 model = json.loads((Path(os.environ["SAGEMAKER_BASE_DIR"]) / "model" / "model.json").read_text())
 time.sleep(model["slow_seconds"])
 if model["crashes"]:
@@ -54,39 +50,16 @@ if model["crashes"]:
     sys.exit(3)
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    wbufsize = -1
-
-    def answer(self, status, document):
-        body = json.dumps(document).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def do_GET(self):
-        self.answer(200, {})
-
-    def do_POST(self):
-        x = json.loads(self.rfile.read(int(self.headers["Content-Length"]))).get("x")
-        if x is None:
-            self.answer(400, {"error": "x is missing"})
-        elif x in model["dies_of"]:
-            os._exit(9)
-        elif x in model["fails_at"]:
-            self.answer(500, {"error": "a bug"})
-        else:
-            self.answer(200, {"y": model["factor"] * x + (x in model["wrong_at"])})
-
-    def log_message(self, *words):
-        pass
-
-
-ThreadingHTTPServer(("127.0.0.1", int(os.environ["SAGEMAKER_BIND_TO_PORT"])), Handler).serve_forever()
-'''
+def respond(document):
+    x = document.get("x")
+    if x is None:
+        return 400, {"error": "x is missing"}
+    if x in model["dies_of"]:
+        os._exit(9)
+    if x in model["fails_at"]:
+        return 500, {"error": "a bug"}
+    return 200, {"y": model["factor"] * x + (x in model["wrong_at"])}
+""")
 DOCKERFILE = """\
 FROM python:3.11-slim
 ENV PATH=/opt/program/bin:/usr/local/bin:/usr/bin:/bin

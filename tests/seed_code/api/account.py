@@ -14,19 +14,16 @@ from botocore.config import Config
 from tests.conftest import Localcloud
 from tests.contract.images import register
 from tests.contract.sagemaker_account import INSTANCE, Account, until
+from tests.model_server import program
 from tests.seed_code.api.gateway import ORIGIN
 
 SALT = "a-project-cardholders"
 
-SERVER = '''#!/usr/bin/env python3
-"""Both models' contracts, with answers that tell what was asked: their numbers are counts of what came.
-
-    k of a record       41: refused as too large; 42: fails; 43: never answers; 44: answers rubbish; 45: ends
-    the feature `odd`   refused
-"""
-
-import json, os, threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+SERVER = program("""
+# Both models' contracts, with answers that tell what was asked: their numbers are counts of what came.
+#
+#     k of a record       41: refused as too large; 42: fails; 43: never answers; 44: answers rubbish; 45: ends
+#     the feature `odd`   refused
 
 
 class Refused(Exception):
@@ -70,37 +67,14 @@ def answer(document):
     return {"response": prediction(document, "")}
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    wbufsize = -1
-
-    def send(self, status, document):
-        body = json.dumps(document).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def do_GET(self):
-        self.send(200, {})
-
-    def do_POST(self):
-        document = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if isinstance(document, dict) and document.get("k") == 42:
-            return self.send(500, {"error": {"message": "at /opt/ml/model/secret.py, line 3", "field": None}})
-        try:
-            self.send(200, answer(document))
-        except Refused as refused:
-            self.send(400, {"error": {"field": refused.args[0], "message": refused.args[1]}})
-
-    def log_message(self, *words):
-        pass
-
-
-ThreadingHTTPServer(("127.0.0.1", int(os.environ["SAGEMAKER_BIND_TO_PORT"])), Handler).serve_forever()
-'''
+def respond(document):
+    if isinstance(document, dict) and document.get("k") == 42:
+        return 500, {"error": {"message": "at /opt/ml/model/secret.py, line 3", "field": None}}
+    try:
+        return 200, answer(document)
+    except Refused as refused:
+        return 400, {"error": {"field": refused.args[0], "message": refused.args[1]}}
+""")
 
 
 @dataclass(frozen=True)
