@@ -18,6 +18,8 @@ EXTRAS = {
         "duckdb",
         "flask",
         "flask-cors",
+        # What Firehose's dynamic partitioning reads records with.
+        "jq",
         "jsonschema",
         "moto[dynamodb,s3,ssm]==5.2.5",
         "psutil",
@@ -35,6 +37,7 @@ EXTRAS = {
         "duckdb",
         "evidently",
         "gluonts==0.17.0",
+        "httpx",
         "matplotlib",
         "numpy==2.4.6",
         "orjson",
@@ -45,8 +48,10 @@ EXTRAS = {
         "scipy",
         "skops==0.16.0",
         "starlette",
+        "tenacity",
         "torch==2.13.0",
         "uvicorn",
+        "websockets",
     ],
     # What the Lambda functions carry with them (pipelines/functions.py), and localcloud's find in the environment.
     "functions": ["aws-lambda-powertools", "marshmallow"],
