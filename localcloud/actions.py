@@ -13,13 +13,18 @@ from functools import cache
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote
 
+from localcloud.kinesis.iterators import ShardIterator
 from localcloud.protocols import models
 from localcloud.protocols.http import HttpRequest
 
 Params = Mapping[str, Any]
 
 # IAM's prefix where it is not botocore's name of the service.
-_PREFIXES = {"sagemaker-runtime": "sagemaker", "sagemaker-featurestore-runtime": "sagemaker"}
+_PREFIXES = {
+    "kinesisanalyticsv2": "kinesisanalytics",
+    "sagemaker-featurestore-runtime": "sagemaker",
+    "sagemaker-runtime": "sagemaker",
+}
 # IAM's name of the action where it is not the operation's.
 _ACTIONS = {
     ("lambda", "Invoke"): "InvokeFunction",
@@ -58,8 +63,9 @@ _MEMBERS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "events": (("Rule", "rule/{}"), ("EventBusName", "event-bus/{}"), ("Name", "rule/{}")),
     "firehose": (("DeliveryStreamName", "deliverystream/{}"),),
     "iam": (("PolicyArn", "policy/{}"), ("RoleName", "role/{}"), ("PolicyName", "policy/{}")),
-    "kinesis": (("StreamARN", "stream/{}"), ("StreamName", "stream/{}")),
-    "kms": (("KeyId", "key/{}"),),
+    "kinesisanalytics": (("ResourceARN", "{}"), ("ApplicationName", "application/{}")),
+    "kinesis": (("StreamARN", "stream/{}"), ("StreamName", "stream/{}"), ("ResourceARN", "{}")),
+    "kms": (("KeyId", "key/{}"), ("AliasName", "{}")),
     "lambda": (("FunctionName", "function:{}"), ("UUID", "event-source-mapping:{}")),
     "logs": (("logGroupName", "log-group:{}"), ("logGroupNamePrefix", "log-group:{}*")),
     "secretsmanager": (("SecretId", "secret:{}"), ("Name", "secret:{}")),
@@ -89,8 +95,14 @@ _SAGEMAKER = {
     "TransformJob": "transform-job",
 }
 _GLOBAL = ("iam", "sts")
-_ROLES = ("RoleArn", "ExecutionRoleArn", "Role", "RoleARN")
-_PASSING = re.compile(r"(Create|Update|Put|Start|Execute)")
+_ROLES = (
+    "RoleArn", "ExecutionRoleArn", "Role", "RoleARN", "ServiceExecutionRole", "taskRoleArn", "executionRoleArn",
+)  # fmt: skip
+_BY_STATEMENT = ("BatchExecuteStatement", "ExecuteStatement", "ExecuteTransaction")
+_STATEMENT = re.compile(
+    r"""\s*(INSERT\s+INTO|UPDATE|DELETE\s+FROM|SELECT\b.*?\bFROM)\s+"?([\w.-]+)""", re.IGNORECASE | re.DOTALL
+)
+_PASSING = re.compile(r"(Create|Update|Put|Start|Execute|Register)")
 
 
 class Actions:
@@ -103,6 +115,9 @@ class Actions:
         """Pairs of action and resource. `params` are the request's members by their names in botocore's model."""
         if service == "apigateway":
             yield from self._of_apigateway(operation, params)
+            return
+        if service == "dynamodb" and operation in _BY_STATEMENT:
+            yield from self._of_statements(params)
             return
         prefix = _PREFIXES.get(service, service)
         action = f"{prefix}:{_ACTIONS.get((service, operation), operation)}"
@@ -117,6 +132,13 @@ class Actions:
                     yield "iam:PassRole", role
         if prefix == "scheduler" and params.get("Target"):
             yield "iam:PassRole", str(params["Target"]["RoleArn"])
+        if prefix == "firehose":
+            # Of what it reads, and of where it writes; most often it is one.
+            given = [
+                member["RoleARN"] for member in params.values() if isinstance(member, dict) and "RoleARN" in member
+            ]
+            for role in dict.fromkeys(given):
+                yield "iam:PassRole", str(role)
 
     def of_request(self, service: str, request: HttpRequest) -> Iterator[tuple[str, str]]:
         """The same of a request that is not parsed: one for the leaf."""
@@ -136,6 +158,13 @@ class Actions:
         source = request.headers.get("x-amz-copy-source")
         if source is not None:
             yield "s3:GetObject", f"arn:aws:s3:::{unquote(source).partition('?')[0].lstrip('/')}"
+
+    def _of_statements(self, params: Params) -> Iterator[tuple[str, str]]:
+        """PartiQL's actions are called after the statements, each with the table that it names."""
+        given = params.get("Statements") or params.get("TransactStatements") or [params]
+        texts = [str(one.get("Statement")) for one in given if isinstance(one, dict)]
+        for verb, table in dict.fromkeys(_verb_and_table(text) for text in texts):
+            yield f"dynamodb:PartiQL{verb}", self._arn("dynamodb", "table/{}", table) if table else "*"
 
     def _of_web_acls(self, action: str, operation: str, params: Params) -> Iterator[tuple[str, str]]:
         """What they ask for beside themselves: the managed rule groups in them, and the stage that one is for."""
@@ -164,6 +193,12 @@ class Actions:
             found = self._of_sagemaker(operation, params)
         elif prefix == "scheduler":
             found = self._of_scheduler(operation, params)
+        elif prefix == "ecs":
+            found = self._of_ecs(operation, params)
+        elif prefix == "dynamodb" and isinstance(params.get("RequestItems"), dict):
+            found = [self._arn("dynamodb", "table/{}", name) for name in params["RequestItems"]]
+        elif prefix == "kinesis" and "ShardIterator" in params:
+            found = self._of_iterator(params)
         else:
             found = self._of_members(prefix, params)
         yield from found or ["*"]
@@ -177,6 +212,29 @@ class Actions:
         if operation.endswith("Group"):
             return [self._arn("scheduler", "schedule-group/{}", params["Name"])]
         return [self._arn("scheduler", f"schedule/{params.get('GroupName', 'default')}/{{}}", params["Name"])]
+
+    def _of_iterator(self, params: Params) -> list[str]:
+        """What reads a stream by an iterator need not name the stream."""
+        at = ShardIterator.decoded(str(params["ShardIterator"]))
+        return [self._arn("kinesis", "stream/{}", at.stream)] if at is not None else []
+
+    def _of_ecs(self, operation: str, params: Params) -> list[str]:
+        """A service's ARN and a task's name their cluster; task definitions cannot be named when they are registered,
+        described or deregistered."""
+        cluster = str(params.get("cluster") or params.get("clusterName") or "default").rpartition("/")[2]
+        if params.get("resourceArn"):
+            return [str(params["resourceArn"])]
+        if operation == "RunTask":
+            return [self._arn("ecs", "task-definition/{}", params.get("taskDefinition", "*"))]
+        if operation in ("StopTask", "DescribeTasks"):
+            names = params.get("tasks") or [params.get("task")]
+            return [self._arn("ecs", f"task/{cluster}/{{}}", str(name)) for name in names]
+        if operation in ("CreateService", "UpdateService", "DeleteService", "DescribeServices"):
+            names = params.get("services") or [params.get("service") or params.get("serviceName")]
+            return [self._arn("ecs", f"service/{cluster}/{{}}", str(name)) for name in names]
+        if "Cluster" in operation and operation != "ListClusters":
+            return [self._arn("ecs", "cluster/{}", name) for name in params.get("clusters") or [cluster]]
+        return []
 
     def _of_members(self, prefix: str, params: Params) -> list[str]:
         for member, form in _MEMBERS.get(prefix, ()):
@@ -229,7 +287,25 @@ def _members(request: HttpRequest, protocol: str) -> Params:
     return found if isinstance(found, dict) else {}
 
 
+def operation_of(service: str, request: HttpRequest) -> str:
+    """The operation that a request for the leaf asks for, by its name in the service's model; of S3 in path style."""
+    if service == "s3":
+        return _s3_operation(request)
+    return models.operation_name(request, models.protocol_of(request) or models.QUERY)
+
+
+def _verb_and_table(statement: str) -> tuple[str, str]:
+    """As `("Insert", "a-table")`; a statement that is none reads nothing."""
+    found = _STATEMENT.match(statement)
+    return (found[1].split()[0].capitalize(), found[2]) if found is not None else ("Select", "")
+
+
 def _s3_action(request: HttpRequest) -> str:
+    operation = _s3_operation(request)
+    return _ACTIONS.get(("s3", operation), operation)
+
+
+def _s3_operation(request: HttpRequest) -> str:
     """The operation whose address fits; S3's model gives each a method, a path and perhaps a subresource."""
     bucket, _, key = request.path.lstrip("/").partition("/")
     level = "key" if key else "bucket" if bucket else "service"
@@ -238,7 +314,7 @@ def _s3_action(request: HttpRequest) -> str:
         if method == request.method and at == level and names <= fields.keys():
             if copies != ("x-amz-copy-source" in request.headers) and operation in ("CopyObject", "PutObject"):
                 continue
-            return _ACTIONS.get(("s3", operation), operation)
+            return operation
     return request.method
 
 

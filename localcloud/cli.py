@@ -1,4 +1,7 @@
-"""The command `localcloud`: up, status, advance, calls, logs, down. Results go to stdout, messages to stderr."""
+"""The command `localcloud`: up, status, advance, calls, faults, logs, down.
+
+Results go to stdout, messages to stderr.
+"""
 
 from __future__ import annotations
 
@@ -34,12 +37,16 @@ def up(
         Path | None,
         typer.Option("--state", help="The folder that keeps everything. Without it, nothing is kept."),
     ] = None,
+    flink_python: Annotated[
+        Path | None,
+        typer.Option("--flink-python", help="An interpreter with PyFlink, for the jobs of Flink applications."),
+    ] = None,
 ) -> None:
     """Run in the foreground until interrupted. With port 0, any port that is free."""
     # Imported here: the other commands answer before a web server is imported.
     from localcloud.foreground import run
 
-    run(port, state, on_ready=_say_ready)
+    run(port, state, on_ready=_say_ready, flink_python=flink_python)
     # All is closed and removed. Taking the half million objects of moto and boto3 apart would take most of a second,
     # and DuckDB complains about every object of its own that is left when they are not.
     with contextlib.suppress(OSError):
@@ -132,6 +139,38 @@ def calls(
     for call in found:
         outcome = f"  {call['error']}" if call["error"] else ""
         typer.echo(f"{call['principal']}  {call['action']}  {call['resource']}  {call['count']}{outcome}")
+
+
+@app.command()
+def faults(
+    rules: Annotated[
+        str | None,
+        typer.Argument(help="A JSON file of rules, or `off` to end those that are set. Without it: show them."),
+    ] = None,
+    port: PortOption = instance.DEFAULT_PORT,
+    as_json: Annotated[bool, typer.Option("--json", help="The same for machines.")] = False,
+) -> None:
+    """Let a share of the calls be throttled or fail, until it is turned off; say how many have been so far."""
+    found = instance.faults(port, _rules(rules))
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    for rule in found:
+        chosen = f"{rule['service']}  {rule['operation']}  {rule['kind']}  share {rule['share']:g}  seed {rule['seed']}"
+        typer.echo(f"{chosen}  {rule['faults']} of {rule['calls']}")
+    if not found:
+        typer.echo("no faults are set", err=True)
+
+
+def _rules(argument: str | None) -> str | None:
+    if argument is None:
+        return None
+    if argument == "off":
+        return "[]"
+    try:
+        return Path(argument).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise LocalcloudError(f"the rules in {argument} cannot be read: {error}") from error
 
 
 def _seconds(text: str) -> float:

@@ -8,20 +8,25 @@ import random
 import sqlite3
 import uuid
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from botocore.exceptions import ClientError
 from botocore.model import OperationModel, ServiceModel
 
 from localcloud import bucket_policies, chunked, queue_policies, routing, services
-from localcloud.actions import Actions
+from localcloud.actions import Actions, operation_of
 from localcloud.calls import Call
 from localcloud.context import Context, Request
 from localcloud.errors import ServiceError
+from localcloud.expiry import Expiry
+from localcloud.faults import Faults
 from localcloud.leaf import LeafUnavailable
 from localcloud.notices.topics import Topics
 from localcloud.protocols import fault, models, request, response, validation
 from localcloud.protocols.http import HttpRequest, HttpResponse
+from localcloud.queue_metrics import QueueMetrics
+from localcloud.queue_waiting import LongPolling
 from localcloud.routing import Target
 from localcloud.service import Service
 
@@ -37,24 +42,33 @@ _MOST_QUICK_BYTES = 16 * 1024
 class Dispatcher:
     """The one way to a service. `handle` may be called from any thread and never raises."""
 
-    def __init__(self, context: Context, implemented: Iterable[Service], topics: Topics | None = None) -> None:
-        """`topics` delivers what is published; without it SNS is moto's alone."""
-        self._context, self._topics = context, topics
+    def __init__(
+        self,
+        context: Context,
+        implemented: Iterable[Service],
+        topics: Topics | None = None,
+        expiry: Expiry | None = None,
+        queue_metrics: QueueMetrics | None = None,
+    ) -> None:
+        """What is done beside moto, or else not at all: `topics` delivers what is published, `expiry` deletes items
+        that have ended, `queue_metrics` measures queues."""
+        self._context, self._topics, self._expiry, self._queue_metrics = context, topics, expiry, queue_metrics
+        self._queues = LongPolling(context.leaf)
         self._actions = Actions(context.region, context.account_id)
         self._services: Mapping[str, Service] = {service.name: service for service in implemented}
         if unknown := self._services.keys() - set(services.OWNED):
             raise ValueError(f"{', '.join(sorted(unknown))}: not among localcloud.services.OWNED")
 
-    def handle(self, http: HttpRequest) -> HttpResponse:
-        """The answer, an error's included."""
+    def handle(self, http: HttpRequest, faults: Faults | None = None) -> HttpResponse:
+        """The answer, an error's included. faults: those that the caller may meet."""
         target = _unknown_target(http)
         try:
             target = routing.find_target(http)
         except Exception as error:
             return self._failed(error, target, http, _request_id())
-        return self._answer(target, http)
+        return self._answer(target, http, faults)
 
-    def handle_quick(self, http: HttpRequest) -> HttpResponse | None:
+    def handle_quick(self, http: HttpRequest, faults: Faults | None = None) -> HttpResponse | None:
         """The answer to a request of `services.QUICK`, on the event loop's thread; None for every other one."""
         try:
             target = routing.find_target(http)
@@ -71,16 +85,17 @@ class Dispatcher:
             plain = target.protocol == models.JSON and "content-encoding" not in http.headers
             short = plain and len(http.body) <= _MOST_QUICK_BYTES
             operation = models.operation_name(http, target.protocol) if short else ""
-        return self._answer(target, http) if operation in quick else None
+        return self._answer(target, http, faults) if operation in quick else None
 
-    def _answer(self, target: Target, http: HttpRequest) -> HttpResponse:
+    def _answer(self, target: Target, http: HttpRequest, faults: Faults | None) -> HttpResponse:
         request_id = _request_id()
+        faults = faults if faults is not None and faults.any else None
         try:
             routing.check_access_key(target, self._context.leaf.issued)
             if target.service in services.LEAF:
-                return self._leaf(target, http)
+                return self._leaf(target, http, faults)
             if target.service in services.OWNED:
-                return self._owned(target, http, request_id)
+                return self._owned(target, http, request_id, faults)
             raise ServiceError("UnknownOperationException", _unknown_service(target))
         except Exception as error:
             return self._failed(error, target, http, request_id)
@@ -102,7 +117,21 @@ class Dispatcher:
         message = f"a bug in localcloud, its log has the traceback: {type(error).__name__}: {error}"
         return _failed(ServiceError("InternalFailure", message, 500), target, http, request_id)
 
-    def _leaf(self, target: Target, http: HttpRequest) -> HttpResponse:
+    def _leaf(self, target: Target, http: HttpRequest, faults: Faults | None) -> HttpResponse:
+        part = services.IN_PART.get(target.service)
+        if part is not None and operation_of(target.service, http) not in part:
+            raise _unknown_operation(target.service, operation_of(target.service, http))
+        if faults is None:
+            return self._stored(target, http)
+        operation = operation_of(target.service, routing.path_style(http) if target.service == "s3" else http)
+        try:
+            faults.check(target.service, operation)
+        except ServiceError as refused:
+            self._record(target, self._actions.of_request(target.service, http), refused.code)
+            raise
+        return faults.around_leaf(target.service, operation, http, lambda passed_on: self._stored(target, passed_on))
+
+    def _stored(self, target: Target, http: HttpRequest) -> HttpResponse:
         if target.service == "s3":
             http = routing.path_style(http)
             if chunked.is_chunked(http):
@@ -116,8 +145,14 @@ class Dispatcher:
             response = bucket_policies.from_leaf(self._context.leaf.handle(target.service, passed_on))
         elif target.service == "sns" and self._topics is not None:
             response = self._topics.handle(passed_on)
+        elif target.service == "dynamodb" and self._expiry is not None:
+            response = self._expiry.handle(passed_on)
+        elif target.service == "sqs":
+            response = self._queues.handle(passed_on)
         else:
             response = self._context.leaf.handle(target.service, passed_on)
+        if target.service in ("sqs", "sns") and self._queue_metrics is not None:
+            self._queue_metrics.stirred()
         error = str(response.status) if response.status >= 400 else ""
         self._record(target, self._actions.of_request(target.service, http), error)
         return response
@@ -131,7 +166,7 @@ class Dispatcher:
         policy: str | None = found.get("Policy")
         return policy
 
-    def _owned(self, target: Target, http: HttpRequest, request_id: str) -> HttpResponse:
+    def _owned(self, target: Target, http: HttpRequest, request_id: str, faults: Faults | None) -> HttpResponse:
         model = models.service_model(target.service)
         operation = _operation(model, target, http)
         service = self._services.get(target.service)
@@ -150,7 +185,14 @@ class Dispatcher:
         )
         error = "InternalFailure"
         try:
-            result = _without_none(handler(called))
+            if faults is None:
+                answer = handler(called)
+            else:
+                faults.check(target.service, operation.name)
+                answer = faults.around(
+                    target.service, operation.name, params, lambda left: handler(replace(called, params=left))
+                )
+            result = _without_none(answer)
             error = ""
         except ServiceError as refused:
             error = refused.code

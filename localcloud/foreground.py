@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from email.utils import formatdate
+from functools import partial
 from pathlib import Path
 
 import uvicorn
@@ -29,8 +30,15 @@ _GRACE_SECONDS = 3
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-def run(port: int, state: Path | None, *, on_ready: Callable[[int, Path, bool], None]) -> None:
-    """Serve until a signal. `on_ready` gets port, state folder and whether it is temporary.
+def run(
+    port: int,
+    state: Path | None,
+    *,
+    on_ready: Callable[[int, Path, bool], None],
+    flink_python: Path | None = None,
+) -> None:
+    """Serve until a signal. `on_ready` gets port, state folder and whether it is temporary. `flink_python` runs the
+    jobs of Flink applications.
 
     Raises LocalcloudError if the port or the state folder is taken.
     """
@@ -40,7 +48,15 @@ def run(port: int, state: Path | None, *, on_ready: Callable[[int, Path, bool], 
         actual_port = int(bound.getsockname()[1])
         with instance.claimed_state(state, actual_port) as folder, _temporary_files_in(folder / "tmp"):
             try:
-                application = server.build(folder, actual_port, temporary=state is None)
+                application = server.build(
+                    folder,
+                    actual_port,
+                    temporary=state is None,
+                    # Absolute, but not resolved: an environment's interpreter is a link to the one that it is of.
+                    create_services=partial(
+                        services.create, flink_python=flink_python.absolute() if flink_python is not None else None
+                    ),
+                )
             except sqlite3.DatabaseError as error:
                 raise LocalcloudError(
                     f"the state in {folder} cannot be read: {error}."

@@ -27,6 +27,7 @@ DEFAULT_PORT = 4610
 STATUS_PATH = "/_localcloud/status"
 ADVANCE_PATH = "/_localcloud/advance"
 CALLS_PATH = "/_localcloud/calls"
+FAULTS_PATH = "/_localcloud/faults"
 _TELL_SECONDS = 1.0
 _LOCK_NAME = "localcloud.lock"
 _TEMPORARY_PREFIX = "localcloud-"
@@ -187,6 +188,17 @@ def calls(port: int, principal: str | None) -> list[dict[str, Any]]:
     chosen = f"?{urllib.parse.urlencode({'principal': principal})}" if principal else ""
     found: list[dict[str, Any]] = _ask(port, f"{CALLS_PATH}{chosen}")["calls"]
     return found
+
+
+def faults(port: int, rules: str | None = None) -> list[dict[str, Any]]:
+    """The faults that are set at the localcloud at a port, with their counts; from now on those of `rules` (JSON),
+    where they are given. Raises LocalcloudError if there is none, or if it refuses the rules."""
+    query(port)
+    try:
+        found: list[dict[str, Any]] = _ask(port, FAULTS_PATH, rules)["faults"]
+        return found
+    except urllib.error.HTTPError as error:
+        raise LocalcloudError(error.read().decode(errors="replace").strip()) from error
 
 
 def _ask(port: int, path: str, body: str | None = None, *, timeout_seconds: float | None = None) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 moto keeps its state in memory. Each call that changes it is written here before it is answered: a row in SQLite, with
 the body beside it as a file when it is large. What a later call has made useless is dropped again where that is plainly
-right: the earlier writes of an object in an ordinary bucket, once it is overwritten or deleted.
+right: the earlier writes of an object in an ordinary bucket, once it is overwritten or deleted; and the items that were
+inserted into a table of DynamoDB for a while, once that is over, if nothing but whole items was ever written to it.
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ CREATE TABLE IF NOT EXISTS calls (
     query TEXT NOT NULL,
     headers TEXT NOT NULL,      -- JSON
     body BLOB,                  -- NULL when it is in bodies/<sequence>
-    subject TEXT,               -- the S3 object that the call writes, as bucket/key
+    subject TEXT,               -- the S3 object that the call writes, as bucket/key; or what `ending` gives
     source TEXT,                -- the S3 object that it reads
     upload TEXT,                -- the multipart upload that it belongs to, while that is open
-    special_bucket TEXT         -- a bucket whose objects have more to them than their last write
+    special_bucket TEXT         -- a bucket, or table, whose objects have more to them than their last write
 );
 CREATE INDEX IF NOT EXISTS calls_by_subject ON calls (subject) WHERE subject IS NOT NULL;
 CREATE INDEX IF NOT EXISTS calls_by_source ON calls (source) WHERE source IS NOT NULL;
@@ -51,6 +52,13 @@ _NO_SUBRESOURCE = frozenset({"x-id"})
 _HARMLESS_SETTINGS = frozenset(
     {"acl", "cors", "encryption", "lifecycle", "ownershipControls", "policy", "publicAccessBlock", "tagging", "x-id"}
 )
+# Calls of DynamoDB that write no item, or whole ones. What another one makes of an item depends on what was there.
+_WHOLE_ITEMS = frozenset(
+    {
+        "BatchWriteItem", "CreateTable", "DeleteItem", "DeleteTable", "PutItem", "TagResource", "UntagResource",
+        "UpdateContinuousBackups", "UpdateTable", "UpdateTimeToLive",
+    }
+)  # fmt: skip
 # Conditions held when the call was made; at replay an earlier write that they compare with may be gone.
 _CONDITIONS = frozenset({"if-match", "if-none-match", "x-amz-copy-source-if-match", "x-amz-copy-source-if-none-match"})
 
@@ -63,6 +71,14 @@ class Call:
     at: datetime
     service: str
     request: HttpRequest
+    ending: str | None = None
+    """What `ending` gives, for a call that does nothing but write, or delete, such items."""
+
+
+def ending(table: str, attribute: str, end: int) -> str:
+    """The subject of a call about items that were inserted into a table of DynamoDB and end, as that attribute says, at
+    a moment (epoch seconds); or of one that deletes such items, the last of which ended then."""
+    return f"{_table(table)}/{attribute}/{max(end, 0):012d}"
 
 
 @dataclass(frozen=True)
@@ -111,10 +127,10 @@ class Journal:
 
     def _record(self, call: Call, response: HttpResponse) -> list[int]:
         """Add one call; gives the numbers of those that it made useless."""
-        effect = _s3_effect(call.request, response) if call.service == "s3" else _Effect()
+        effect = _effect(call, response)
         body = call.request.body
         large = len(body) > LARGE_BODY_BYTES
-        compact = effect.subject is not None and self._may_forget(effect.subject)
+        compact = call.service == "s3" and effect.subject is not None and self._may_forget(effect.subject)
         keep = not (effect.removes and compact)
         if large and keep:
             (self._bodies / str(call.sequence)).write_bytes(body)
@@ -122,6 +138,22 @@ class Journal:
         if keep:
             self._insert(call, effect, None if large else body)
         return useless
+
+    def forget(self, table: str, attribute: str, moment: int) -> None:
+        """Drop the calls about items that had ended before a moment (epoch seconds)."""
+        with transaction(self._connection):
+            special = self._connection.execute(
+                "SELECT 1 FROM calls WHERE special_bucket IN (?, ?) LIMIT 1", (_table(table), _table("*"))
+            ).fetchone()
+            dropped: list[int] = []
+            if special is None:
+                rows = self._connection.execute(
+                    "DELETE FROM calls WHERE subject >= ? AND subject < ? RETURNING sequence",
+                    (ending(table, attribute, 0), ending(table, attribute, moment)),
+                ).fetchall()
+                dropped = [row[0] for row in rows]
+        for sequence in dropped:
+            (self._bodies / str(sequence)).unlink(missing_ok=True)
 
     def calls(self) -> Iterator[Call]:
         """All calls, in the order in which they were made."""
@@ -198,6 +230,28 @@ class Journal:
         for file in self._bodies.iterdir():
             if file.name not in known:
                 file.unlink()
+
+
+def _effect(call: Call, response: HttpResponse) -> _Effect:
+    if call.service == "s3":
+        return _s3_effect(call.request, response)
+    if call.service == "dynamodb":
+        return _Effect(subject=call.ending) if call.ending else _Effect(special_bucket=_special_table(call.request))
+    return _Effect()
+
+
+def _special_table(request: HttpRequest) -> str | None:
+    operation = request.headers.get("x-amz-target", "").rpartition(".")[2]
+    conditional = b'"ConditionExpression"' in request.body or b'"Expected"' in request.body
+    if operation in _WHOLE_ITEMS and not conditional:
+        return None
+    name = json.loads(request.body or b"{}").get("TableName")
+    return _table(name.rpartition("/")[2] if isinstance(name, str) else "*")
+
+
+def _table(name: str) -> str:
+    """A table beside the buckets, in whose names there is no colon."""
+    return f"dynamodb:{name}"
 
 
 def _s3_effect(request: HttpRequest, response: HttpResponse) -> _Effect:

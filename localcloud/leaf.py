@@ -19,11 +19,11 @@ import os
 import re
 import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, tzinfo
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from botocore.exceptions import ClientError
@@ -45,8 +45,7 @@ SERVICES = (
     "iam",
     "kms",
     "dynamodb",
-    "kinesis",
-    "firehose",
+    "ec2",
     "sqs",
     "sns",
     "logs",
@@ -83,6 +82,8 @@ _MOTO_ENVIRONMENT = {
     "MOTO_DISABLE_GLOBAL_CORS": "true",
     "MOTO_S3_DEFAULT_KEY_BUFFER_SIZE": str(1024 * 1024),
     "MOTO_EVENTS_INVOKE_HTTP": "false",
+    # A second and tens of megabytes for images of machines, which nobody asks for.
+    "MOTO_EC2_LOAD_DEFAULT_AMIS": "false",
 }
 
 _READ_ONLY = re.compile(
@@ -93,6 +94,8 @@ _READ_ONLY_KMS = re.compile(r"(Encrypt|Decrypt|ReEncrypt|GenerateDataKey|Generat
 _ISSUED_ACCESS_KEY = re.compile(rb"<AccessKeyId>(A[A-Z0-9]{15,127})</AccessKeyId>")
 
 _LOG = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
 
 
 class LeafUnavailable(Exception):
@@ -184,34 +187,62 @@ class Leaf:
             etags.append(etag or self.client("s3").put_object(Bucket=bucket, Key=key, Body=content)["ETag"])
         return etags
 
-    def _handle_all(self, service: str, requests: Sequence[HttpRequest]) -> list[HttpResponse]:
-        """Answer requests in their order, with none of another's in between."""
+    def converse(
+        self,
+        service: str,
+        talk: Callable[[Callable[[HttpRequest], HttpResponse]], Answer],
+        ending: str | None = None,
+    ) -> Answer:
+        """Let `talk` ask a service for several things, with no other call in between; gives what it gives.
+
+        What it changes is in the journal, all or nothing, when this returns; `ending` is `journal.ending` where that is
+        items of a table that end. Raises LeafUnavailable, and what `talk` raises.
+        """
         self._ready.wait()
-        responses: list[HttpResponse] = []
         changes: list[tuple[Call, HttpResponse]] = []
         with self._lock:
             applications = self._applications
             if applications is None:
                 raise LeafUnavailable(self._failure or "localcloud is shutting down")
             try:
-                for request in requests:
-                    if not changes_something(service, request):
-                        responses.append(call(applications[service], request))
-                        continue
-                    change = Call(self._sequence, self._time.now(), service, request)
-                    responses.append(self._perform(applications, change))
-                    if responses[-1].status < 400:
-                        # Counted before it is recorded: moto has done it, whether the disk has room for it or not.
-                        self._sequence += 1
-                        self._changes[service] += 1
-                        changes.append((change, responses[-1]))
+                return talk(partial(self._ask, applications, service, changes, ending))
             finally:
                 if changes and self._journal is not None:
                     self._journal.record(changes)
-            if service == "sts" or (service == "iam" and any(b"CreateAccessKey" in one.body for one in requests)):
-                for response in responses:
-                    self._remember_access_keys(response)
-        return responses
+
+    def _handle_all(self, service: str, requests: Sequence[HttpRequest]) -> list[HttpResponse]:
+        """Answer requests in their order, with none of another's in between."""
+        return self.converse(service, lambda ask: [ask(request) for request in requests])
+
+    def _ask(
+        self,
+        applications: _Applications,
+        service: str,
+        changes: list[tuple[Call, HttpResponse]],
+        ending: str | None,
+        request: HttpRequest,
+    ) -> HttpResponse:
+        """Answer one request, under the lock; a change is added to those that are to be recorded."""
+        if changes_something(service, request):
+            change = Call(self._sequence, self._time.now(), service, request, ending)
+            response = self._perform(applications, change)
+            if response.status < 400:
+                # Counted before it is recorded: moto has done it, whether the disk has room for it or not.
+                self._sequence += 1
+                self._changes[service] += 1
+                changes.append((change, response))
+        else:
+            response = call(applications[service], request)
+        if service == "sts" or (service == "iam" and b"CreateAccessKey" in request.body):
+            self._remember_access_keys(response)
+        return response
+
+    def forget(self, table: str, attribute: str, moment: int) -> None:
+        """Replay no more what was inserted into a table of DynamoDB and had ended, as that attribute says, before a
+        moment (epoch seconds): it has been deleted."""
+        with self._lock:
+            if self._journal is not None and self._applications is not None:
+                self._journal.forget(table, attribute, moment)
 
     def client(self, service: str) -> Any:
         """A boto3 client whose calls come here without HTTP. One per service, shared by all threads."""
@@ -224,7 +255,7 @@ class Leaf:
 
     def _run(self) -> None:
         try:
-            applications = _Applications(self._account_id)
+            applications = _Applications(self._account_id, self._region)
             self._time.install()
             with self._lock:
                 if self._closed:
@@ -274,9 +305,11 @@ class Leaf:
         # What moto's own /moto-api/seed does, which as a request takes a fifth of the time of a small call.
         from moto.moto_api._internal import mock_random
 
+        # First, since what a new application makes for itself takes random numbers, too.
+        application = applications[change.service]
         mock_random.seed(change.sequence)
         with self._time.at(change.at):
-            return call(applications[change.service], change.request)
+            return call(application, change.request)
 
     def _remember_access_keys(self, response: HttpResponse) -> None:
         for found in _ISSUED_ACCESS_KEY.finditer(response.body):
@@ -305,24 +338,51 @@ class _Applications:
     through its folders while doing so, which is a third of the time of a small call; here the service is known.
     """
 
-    def __init__(self, account_id: str) -> None:
+    def __init__(self, account_id: str, region: str) -> None:
         os.environ.update(_MOTO_ENVIRONMENT)
         os.environ["MOTO_ACCOUNT_ID"] = account_id
         # Imported here and not above because it takes a second, which readiness does not wait for.
         from moto.core import DEFAULT_ACCOUNT_ID
         from moto.moto_server.werkzeug_app import create_backend_app
 
+        _leave_out_machines()
         # Whoever imported moto earlier in this process has fixed its account.
         if account_id != DEFAULT_ACCOUNT_ID:
             raise RuntimeError(f"moto was imported for account {DEFAULT_ACCOUNT_ID}, before {account_id} was asked for")
-        self._create = create_backend_app
+        self._create, self._region = create_backend_app, region
         self._applications: dict[str, WSGIApplication] = {}
 
     def __getitem__(self, service: str) -> WSGIApplication:
         if service not in self._applications:
             created: Any = self._create(service)
+            if service == "ec2":
+                self._make_network(created)
             self._applications[service] = created
         return self._applications[service]
+
+    def _make_network(self, application: WSGIApplication) -> None:
+        """Have the default VPC made, which moto does with the first call: with the same ids in every process, since
+        what is made in it refers to them."""
+        from moto.moto_api._internal import mock_random
+
+        headers = {
+            "host": "127.0.0.1",
+            "authorization": credential_scope("localcloud", self._region, "ec2"),
+            "content-type": "application/x-www-form-urlencoded",
+        }
+        mock_random.seed(0)
+        call(application, HttpRequest("POST", "/", "", headers, b"Action=DescribeVpcs&Version=2016-11-15"))
+
+
+@cache
+def _leave_out_machines() -> None:
+    """Let moto not load what types of machines EC2 has in each region: 64 MB, with the import of SSM already, for
+    operations that are none of ours (`services.IN_PART`)."""
+    import moto.utilities.utils
+
+    utils: Any = moto.utilities.utils
+    load = utils.load_resource
+    utils.load_resource = lambda name: {} if name.startswith("ec2/resources/instance_type") else load(name)
 
 
 class _LeafTime:
@@ -341,13 +401,13 @@ class _LeafTime:
     def install(self) -> None:
         """Let moto's one time function, `moto.core.utils.utcnow`, and its byte source for ids read from here.
 
-        This, and the seeding in `_perform`, are what reaches past moto's WSGI application. The seed covers what moto
-        takes from its own random numbers: access keys, version ids, role ids. It leaves out two things, for which moto
-        has no setting: the time, which has to be the injected clock's (and the call's own at a replay), and the bytes
-        that it asks the operating system for, which make the ids of multipart uploads and the material of symmetric
-        KMS keys; a client goes on with an upload, or decrypts, after a restart. All of these are names in moto's
-        modules, set before a service is in use; were one to go, the tests in `tests/localcloud/test_leaf.py` that
-        restart in the middle of an upload, and compare times, would say so.
+        This, the seeding in `_perform` and `_leave_out_machines` are what reaches past moto's WSGI application. The
+        seed covers what moto takes from its own random numbers: access keys, version ids, role ids. It leaves out two
+        things, for which moto has no setting: the time, which has to be the injected clock's (and the call's own at a
+        replay), and the bytes that it asks the operating system for, which make the ids of multipart uploads and the
+        material of symmetric KMS keys; a client goes on with an upload, or decrypts, after a restart. All of these are
+        names in moto's modules, set before a service is in use; were one to go, the tests in
+        `tests/localcloud/test_leaf.py` that restart in the middle of an upload, and compare times, would say so.
         """
         import moto.core.utils
         import moto.kms.models

@@ -8,10 +8,13 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def allows(policy: str | None, *, service: str, action: str, source_arn: str, account: str) -> bool:
+def allows(
+    policy: str | None, *, service: str, action: str, source_arn: str, account: str, external_id: str | None = None
+) -> bool:
     """Whether a policy allows `service` an action (`lambda:InvokeFunction`) on behalf of `source_arn`.
 
-    A condition that is not understood is one that does not hold.
+    external_id: what the service says of itself when it assumes a role, if anything. A condition that is not
+    understood is one that does not hold.
     """
     if not policy:
         return False
@@ -20,6 +23,8 @@ def allows(policy: str | None, *, service: str, action: str, source_arn: str, ac
     except (ValueError, AttributeError):
         return False
     facts = {"aws:sourcearn": source_arn, "aws:sourceaccount": account}
+    if external_id is not None:
+        facts["sts:externalid"] = external_id
     applying = [
         statement
         for statement in (statements if isinstance(statements, list) else [statements])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import threading
 import time
@@ -28,12 +29,15 @@ from localcloud.clients import Clients
 from localcloud.clock import SystemClock
 from localcloud.context import Context
 from localcloud.dispatch import Dispatcher
-from localcloud.instance import ADVANCE_PATH, CALLS_PATH, STATUS_PATH
+from localcloud.expiry import Expiry
+from localcloud.faults import FaultError, Faults
+from localcloud.instance import ADVANCE_PATH, CALLS_PATH, FAULTS_PATH, STATUS_PATH
 from localcloud.leaf import Leaf
 from localcloud.notices.topics import Topics
 from localcloud.principals import Principals
 from localcloud.protocols import models
 from localcloud.protocols.http import HttpRequest, HttpResponse
+from localcloud.queue_metrics import QueueMetrics
 from localcloud.service import Service
 from localcloud.signals import Signals
 from localcloud.store import Store
@@ -120,7 +124,9 @@ class Application:
         self.context = context
         self._implemented = implemented
         self._topics = Topics(context)
-        self._dispatcher = Dispatcher(context, implemented, self._topics)
+        self._expiry, self._queue_metrics = Expiry(context), QueueMetrics(context)
+        self._dispatcher = Dispatcher(context, implemented, self._topics, self._expiry, self._queue_metrics)
+        self._faults = Faults()
         context.clients.connect(self._dispatcher.handle)
         self._port = port
         self._temporary = temporary
@@ -132,6 +138,8 @@ class Application:
                 Route(STATUS_PATH, self._status),
                 Route(ADVANCE_PATH, self._advance, methods=["POST"]),
                 Route(CALLS_PATH, self._calls),
+                Route(FAULTS_PATH, self._set_faults, methods=["POST"]),
+                Route(FAULTS_PATH, self._show_faults),
             ],
             lifespan=self._lifespan,
         )
@@ -143,6 +151,8 @@ class Application:
         for service in self._implemented:
             service.start()
         self._topics.start()
+        self._expiry.start()
+        self._queue_metrics.start()
         names = [service.name for service in self._implemented]
         threading.Thread(target=_warm_models, args=(names,), name="warm-models", daemon=True).start()
 
@@ -153,6 +163,7 @@ class Application:
             service.stop()
         self._topics.stop()
         self._threads.shutdown(wait=True, cancel_futures=True)
+        self._expiry.stop()
         self.context.leaf.close()
         self.context.calls.close()
         self.context.store.close()
@@ -189,7 +200,7 @@ class Application:
         body = await _read_body(receive)
         if body is None:
             return
-        handle = self.context.web.handle if is_web else self._dispatcher.handle
+        handle = self.context.web.handle if is_web else partial(self._dispatcher.handle, faults=self._faults)
         request = replace(http, body=body)
         answer = await asyncio.get_running_loop().run_in_executor(self._threads, handle, request)
         await _send(answer, http.method, send)
@@ -200,7 +211,7 @@ class Application:
             routing.check_host(request, self._port)
         except routing.HostRefused:
             return None
-        return self._dispatcher.handle_quick(request)
+        return self._dispatcher.handle_quick(request, self._faults)
 
     async def _status(self, request: StarletteRequest) -> Response:
         return JSONResponse(self.status())
@@ -222,6 +233,19 @@ class Application:
         """Who called what, of one principal (`?principal=`) or of all."""
         found = await asyncio.to_thread(self.context.calls.list, request.query_params.get("principal"))
         return JSONResponse({"calls": [{**asdict(call), "count": count} for call, count in found]})
+
+    async def _show_faults(self, request: StarletteRequest) -> Response:
+        return JSONResponse({"faults": self._faults.described()})
+
+    async def _set_faults(self, request: StarletteRequest) -> Response:
+        """Set the rules that are the body, in JSON."""
+        try:
+            self._faults.set(json.loads(await request.body()))
+        except FaultError as error:
+            return PlainTextResponse(f"localcloud: {error}\n", 400)
+        except ValueError as error:
+            return PlainTextResponse(f"localcloud: the rules are no JSON: {error}\n", 400)
+        return JSONResponse({"faults": self._faults.described()})
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:

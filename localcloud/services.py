@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from localcloud.context import Context
 from localcloud.leaf import SERVICES
@@ -29,13 +30,39 @@ OWNED = (
     "application-autoscaling",
     "cognito-idp",
     "wafv2",
+    "kinesis",
+    "firehose",
+    "ecs",
+    "kinesisanalyticsv2",
 )
 """By botocore name. None of these ever reaches moto: what is not implemented here answers UnknownOperationException."""
+
+IN_PART: Mapping[str, frozenset[str]] = {
+    "ec2": frozenset(
+        {
+            "AuthorizeSecurityGroupEgress",
+            "AuthorizeSecurityGroupIngress",
+            "CreateSecurityGroup",
+            "CreateTags",
+            "DeleteSecurityGroup",
+            "DeleteTags",
+            "DescribeAvailabilityZones",
+            "DescribeSecurityGroupRules",
+            "DescribeSecurityGroups",
+            "DescribeSubnets",
+            "DescribeVpcs",
+            "RevokeSecurityGroupEgress",
+            "RevokeSecurityGroupIngress",
+        }
+    ),
+}
+"""What is stored of a leaf service: the rest of EC2 would be machines that do not run."""
 
 SIGNING_NAMES: Mapping[str, tuple[str, ...]] = {
     **{name: (name,) for name in (*OWNED, *LEAF)},
     "sagemaker": ("sagemaker", "sagemaker-runtime", "sagemaker-featurestore-runtime"),
     "monitoring": ("cloudwatch",),
+    "kinesisanalytics": ("kinesisanalyticsv2",),
 }
 """The services behind the name in a signature's credential scope. Where there are several, the request's own
 address tells them apart."""
@@ -60,8 +87,11 @@ QUICK_BEGINS = re.compile(
 """How such a request begins. No S3 request does: a bucket's name has no upper case."""
 
 
-def create(context: Context) -> Sequence[Service]:
-    """The services that are implemented so far, in the order in which they are started."""
+def create(context: Context, flink_python: Path | None = None) -> Sequence[Service]:
+    """The services that are implemented so far, in the order in which they are started.
+
+    flink_python: an interpreter with PyFlink, which runs the jobs of Flink applications.
+    """
     # Imported here because the list above is wanted by readers that need no service, among them the command line.
     from localcloud.apigateway.service import ApiGateway
     from localcloud.athena.service import Athena
@@ -69,10 +99,16 @@ def create(context: Context) -> Sequence[Service]:
     from localcloud.cloudformation.service import CloudFormation
     from localcloud.cloudwatch.service import CloudWatch
     from localcloud.cognito.service import Cognito
+    from localcloud.ecs.service import Ecs
     from localcloud.events.service import EventBridge
     from localcloud.featurestore.runtime import FeatureStoreRuntime
     from localcloud.featurestore.store import FeatureStore
+    from localcloud.firehose.service import Firehose
+    from localcloud.flink.engine import Engine
+    from localcloud.flink.service import ManagedFlink
     from localcloud.functions.service import Lambda
+    from localcloud.kinesis.service import Kinesis
+    from localcloud.kinesis.streams import Streams
     from localcloud.sagemaker.endpoints.invocation import SageMakerRuntime
     from localcloud.sagemaker.service import SageMaker
     from localcloud.scheduler.service import Scheduler
@@ -81,11 +117,17 @@ def create(context: Context) -> Sequence[Service]:
 
     files = TableFiles(context.state_dir / "tables")
     store = FeatureStore(context, files)
-    functions = Lambda(context)
+    streams = Streams(context)
+    functions = Lambda(context, streams)
     sagemaker = SageMaker(context, feature_store=store)
     autoscaling = ApplicationAutoScaling(context)
+    containers = Ecs(context, lambda uri: sagemaker.runtime.images.resolve(uri), sagemaker.runtime.reaper)
+    flink = ManagedFlink(context, streams, Engine(flink_python, sagemaker.runtime.reaper))
     users, firewall = Cognito(context), Waf(context)
     return [
+        # Started before who reads its streams, and stopped after them.
+        Kinesis(context, streams),
+        Firehose(context, streams),
         FeatureStoreRuntime(store),
         # Stopped after the executions whose steps wait for functions: that a function was killed says nothing of them.
         functions,
@@ -94,6 +136,9 @@ def create(context: Context) -> Sequence[Service]:
         ApiGateway(context, functions.invoke_for, users.verify, firewall),
         sagemaker,
         SageMakerRuntime(context, sagemaker.endpoints),
+        # Stopped before SageMaker, whose images and watchdog they share.
+        containers,
+        flink,
         Athena(context, store, files),
         # Stopped before what its targets are.
         EventBridge(context, functions.settle),

@@ -297,11 +297,11 @@ class Deployment:
             raise _Failed(error.message) from error
         for name, declared in order.items():
             self._go_on(stack)
-            record = self._stacks.resources(self._stack_id).get(name)
+            record = self._stacks.resource(self._stack_id, name)
             try:
                 self._one(stack, declared, record, resolver, plan.needs(declared, resolver, order))
             except ResourceFailed as failure:
-                record = self._stacks.resources(self._stack_id).get(name)
+                record = self._stacks.resource(self._stack_id, name)
                 if record is not None:
                     failed = f"{record['ResourceStatus'].partition('_')[0]}_FAILED"
                     self._stacks.tell_resource(stack, record, failed, str(failure))
@@ -470,7 +470,9 @@ class Deployment:
         )
 
         def value(name: str, attribute: str | None) -> Any:
-            record = self._stacks.resources(self._stack_id)[name]
+            record = self._stacks.resource(self._stack_id, name)
+            if record is None:
+                raise KeyError(f"the stack {self._stack_id} has no resource {name}")
             return record["PhysicalResourceId"] if attribute is None else record["Attributes"][attribute]
 
         return around.resolver(template, values, value, around.imported)

@@ -107,6 +107,11 @@ class Stacks:
         found = {record["LogicalResourceId"]: record for record in self.all_resources(stack_id)}
         return {name: record for name, record in found.items() if record["ResourceStatus"] not in _GONE}
 
+    def resource(self, stack_id: str, logical_id: str) -> Document | None:
+        """One of these; None where a stack has it not, or no more."""
+        record = self._store.get(_RESOURCE, f"{stack_id}/{logical_id}")
+        return None if record is None or record["ResourceStatus"] in _GONE else record
+
     def all_resources(self, stack_id: str) -> list[Document]:
         """The resources of a stack, with those that its deletion or roll-back has deleted."""
         return [record for _, record in self._store.list(_RESOURCE, prefix=f"{stack_id}/")]

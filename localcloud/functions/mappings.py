@@ -1,43 +1,52 @@
-"""Event source mappings as they are described: which queue feeds which function, and how. `poller` does it."""
+"""Event source mappings as they are described: which queue or stream feeds which function, and how.
+
+`sources` says what may be set, `poller` feeds functions from queues and `streams` from streams.
+"""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
-from typing import Any
-
-from botocore.exceptions import ClientError
+from collections.abc import Mapping, Sequence, Set
+from typing import Any, Protocol
 
 from localcloud.context import Context, Request
 from localcloud.errors import ServiceError
-from localcloud.events.patterns import Pattern, PatternError
-from localcloud.functions.destinations import queue_url, service_of
+from localcloud.functions.destinations import service_of
 from localcloud.functions.functions import Document, Functions, page_of
 from localcloud.functions.packages import refused
-from localcloud.functions.poller import MAPPING, Poller
+from localcloud.functions.poller import MAPPING
+from localcloud.functions.sources import Kind
 from localcloud.protocols import models
 
-_KEPT = (
-    "BatchSize",
-    "FilterCriteria",
-    "FunctionResponseTypes",
-    "MaximumBatchingWindowInSeconds",
-    "MetricsConfig",
-    "ScalingConfig",
-)
-_MOST_WITHOUT_WINDOW = 10
+_NAMES = {"sqs": "SQS", "kinesis": "Kinesis"}
+_MEMBERS = frozenset({"EventSourceArn", "FunctionName", "Enabled", "Tags"})
+
+
+class Feeder(Protocol):
+    """Does what the mappings of a kind of source say."""
+
+    def set(self, document: Document) -> None:
+        """A mapping is new, or has changed."""
+        ...
+
+    def drop(self, identifier: str) -> None:
+        """A mapping is gone."""
+        ...
 
 
 class Mappings:
     """The operations on mappings."""
 
-    def __init__(self, context: Context, functions: Functions, poller: Poller) -> None:
-        self._context, self._functions, self._poller = context, functions, poller
+    def __init__(
+        self, context: Context, functions: Functions, kinds: Mapping[str, Kind], feeders: Mapping[str, Feeder]
+    ) -> None:
+        """kinds, feeders: by the service that the source is of."""
+        self._context, self._functions, self._kinds, self._feeders = context, functions, kinds, feeders
 
     def recover(self) -> None:
         """Take up the mappings that are in the store."""
         for _, document in self._context.store.list(MAPPING):
-            self._poller.set(document)
+            self._feeder(document).set(document)
 
     def named(self, identifier: str) -> Document:
         """A stored mapping. Raises ResourceNotFoundException."""
@@ -47,18 +56,22 @@ class Mappings:
         return document
 
     def create(self, request: Request) -> dict[str, Any]:
-        """CreateEventSourceMapping: of an SQS queue."""
+        """CreateEventSourceMapping: of an SQS queue, or of a Kinesis stream."""
         params = request.params
-        _check_members(params, {"EventSourceArn", "FunctionName", "Enabled", "Tags", *_KEPT})
-        function = self._functions.named(params["FunctionName"])
         source = params.get("EventSourceArn", "")
-        if service_of(source) != "sqs":
-            raise refused(f"localcloud's event sources are SQS queues; got EventSourceArn {source!r}")
+        service = service_of(source)
+        kind = self._kinds.get(service)
+        if kind is None:
+            raise refused(
+                f"localcloud's event sources are SQS queues and Kinesis streams; got EventSourceArn {source!r}"
+            )
+        settings = {*kind.settings, *kind.first_settings}
+        _check_members(params, service, _MEMBERS | settings)
+        function = self._functions.named(params["FunctionName"])
         identifier = str(uuid.uuid4())
         document: Document = {
-            "BatchSize": 10,
-            "MaximumBatchingWindowInSeconds": 0,
-            **{member: params[member] for member in _KEPT if member in params},
+            **kind.defaults,
+            **{member: params[member] for member in settings if member in params},
             "UUID": identifier,
             "EventSourceArn": source,
             "EventSourceMappingArn": self._arn(identifier),
@@ -69,19 +82,20 @@ class Mappings:
             "LastModified": self._context.clock.now(),
             "Tags": params.get("Tags", {}),
         }
-        self._check(document, function)
+        kind.check(document, function)
+        document |= kind.begin(document)
         with self._context.store.transaction():
             for _, other in self._context.store.list(MAPPING):
                 if (other["EventSourceArn"], other["FunctionArn"]) == (source, function["FunctionArn"]):
                     raise ServiceError(
                         "ResourceConflictException",
-                        f'An event source mapping with SQS arn (" {source} ") and function ("'
+                        f'An event source mapping with {_NAMES[service]} arn (" {source} ") and function ("'
                         f' {function["FunctionName"]} ") already exists. Please update or delete the existing mapping'
                         f" with UUID {other['UUID']}",
                         409,
                     )
             self._context.store.put(MAPPING, identifier, document)
-        self._poller.set(document)
+        self._feeder(document).set(document)
         return _described(document)
 
     def get(self, request: Request) -> dict[str, Any]:
@@ -103,17 +117,19 @@ class Mappings:
     def update(self, request: Request) -> dict[str, Any]:
         """UpdateEventSourceMapping: what the request leaves out stays."""
         params = request.params
-        _check_members(params, {"UUID", "FunctionName", "Enabled", *_KEPT})
         before = self.named(params["UUID"])
-        members: Document = {member: params[member] for member in _KEPT if member in params}
+        service = service_of(before["EventSourceArn"])
+        kind = self._kinds[service]
+        _check_members(params, service, {"UUID", "FunctionName", "Enabled", *kind.settings})
+        members: Document = {member: params[member] for member in kind.settings if member in params}
         function = self._functions.named(str(params.get("FunctionName", before["FunctionArn"])))
         members |= {name: function[name] for name in ("FunctionArn", "FunctionName")}
         if "Enabled" in params:
             members["State"] = "Enabled" if params["Enabled"] else "Disabled"
         members["LastModified"] = self._context.clock.now()
-        self._check({**before, **members}, function)
+        kind.check({**before, **members}, function)
         document = self._change(params["UUID"], members)
-        self._poller.set(document)
+        self._feeder(document).set(document)
         return _described(document)
 
     def delete(self, request: Request) -> dict[str, Any]:
@@ -121,7 +137,7 @@ class Mappings:
         document = self.named(request.params["UUID"])
         if not self._context.store.delete(MAPPING, document["UUID"]):
             raise _missing()
-        self._poller.drop(document["UUID"])
+        self._feeder(document).drop(document["UUID"])
         return _described({**document, "State": "Deleting"})
 
     def tag(self, arn: str, tags: Mapping[str, str]) -> None:
@@ -143,44 +159,13 @@ class Mappings:
     def _arn(self, identifier: str) -> str:
         return f"arn:aws:lambda:{self._context.region}:{self._context.account_id}:event-source-mapping:{identifier}"
 
-    def _check(self, document: Document, function: Document) -> None:
-        source, window = document["EventSourceArn"], document["MaximumBatchingWindowInSeconds"]
-        fifo = source.endswith(".fifo")
-        if document["BatchSize"] > _MOST_WITHOUT_WINDOW and not window:
-            raise refused(
-                "Maximum batch window in seconds must be greater than 0 if maximum batch size is greater than"
-                f" {_MOST_WITHOUT_WINDOW}"
-            )
-        if fifo and window:
-            raise refused("Batching window is not supported for FIFO queues")
-        for number, entry in enumerate(document.get("FilterCriteria", {}).get("Filters", [])):
-            try:
-                Pattern.parse(entry.get("Pattern", ""))
-            except PatternError as error:
-                raise refused(
-                    f"Invalid filter pattern definition in FilterCriteria.Filters[{number}]: {error}"
-                ) from error
-        sqs = self._context.leaf.client("sqs")
-        try:
-            attributes = sqs.get_queue_attributes(
-                QueueUrl=queue_url(sqs, source), AttributeNames=["VisibilityTimeout"]
-            )["Attributes"]
-        except ClientError as error:
-            found = error.response["Error"]
-            raise refused(
-                f"Error occurred while ReceiveMessage. SQS Error Code: {found['Code']}. SQS Error Message:"
-                f" {found['Message']}"
-            ) from error
-        if int(attributes["VisibilityTimeout"]) < function["Timeout"]:
-            raise refused(
-                f"Queue visibility timeout: {attributes['VisibilityTimeout']} seconds is less than Function timeout:"
-                f" {function['Timeout']} seconds"
-            )
+    def _feeder(self, document: Document) -> Feeder:
+        return self._feeders[service_of(document["EventSourceArn"])]
 
 
-def _check_members(params: Mapping[str, Any], known: set[str]) -> None:
+def _check_members(params: Mapping[str, Any], service: str, known: Set[str]) -> None:
     for member in params.keys() - known:
-        raise refused(f"localcloud's event source mappings have no {member}; got {params[member]!r}")
+        raise refused(f"localcloud's {_NAMES[service]} event source mappings have no {member}; got {params[member]!r}")
 
 
 def _missing() -> ServiceError:

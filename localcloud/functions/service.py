@@ -18,6 +18,9 @@ from localcloud.functions.packages import refused
 from localcloud.functions.permissions import Permissions
 from localcloud.functions.poller import Poller
 from localcloud.functions.pool import Pool
+from localcloud.functions.sources import KinesisStreams, Queues
+from localcloud.functions.streams import StreamPoller
+from localcloud.kinesis.streams import Streams
 from localcloud.principals import Principals
 from localcloud.resource_policies import allows
 from localcloud.service import Handler
@@ -28,7 +31,7 @@ class Lambda:
 
     name = "lambda"
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, streams: Streams) -> None:
         self._context = context
         self._logs = Logs(context)
         self._pool = Pool(context, self._logs)
@@ -36,7 +39,13 @@ class Lambda:
         self._invoker = Invoker(context, self._functions, self._pool, self._logs)
         self._asynchronous = Asynchronous(context, self._functions, self._invoker)
         self._poller = Poller(context, self._functions, self._invoker)
-        self._mappings = Mappings(context, self._functions, self._poller)
+        self._streams = StreamPoller(context, self._functions, self._invoker, streams)
+        self._mappings = Mappings(
+            context,
+            self._functions,
+            {"sqs": Queues(context), "kinesis": KinesisStreams(context, streams)},
+            {"sqs": self._poller, "kinesis": self._streams},
+        )
         self._invoker.on_end(self._poller.settle)
         self._permissions = permissions = Permissions(context, self._functions)
         functions, asynchronous, mappings = self._functions, self._asynchronous, self._mappings
@@ -76,19 +85,22 @@ class Lambda:
         return self._operations
 
     def start(self) -> None:
-        """Go on with the events and the queues of an earlier localcloud."""
+        """Go on with the events, the queues and the streams of an earlier localcloud."""
         self._pool.start()
         self._functions.recover()
         self._asynchronous.recover()
         self._mappings.recover()
 
     def stop(self) -> None:
-        """End every process; events that were not handled stay in the store, messages in their queues."""
+        """End every process; events that were not handled stay in the store, messages in their queues, and records in
+        their streams."""
         self._poller.close()
+        self._streams.close()
         self._asynchronous.close()
         self._invoker.close()
         self._pool.kill()
         self._poller.join()
+        self._streams.join()
         self._asynchronous.join()
         self._pool.stop()
         self._logs.stop()

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from localcloud.jobs.images import Image, ImageError
 
@@ -72,13 +73,16 @@ def program(
     endpoint_url: str,
     region: str,
     access_key: str,
+    mounts: Mapping[str, Path] = MappingProxyType({}),
 ) -> Program:
     """The command line `entrypoint + arguments` of an image, as it runs in a private root.
 
     `variables` are the job's own, which stand above the image's. `access_key` stands for the role that it
-    runs under. Raises ImageError if the image has no such program.
+    runs under. `mounts` are further folders, by their paths in the container. Raises ImageError if the image has no
+    such program.
     """
-    rewritten = {name: image.rewrite(value, root.base) for name, value in {**image.environment, **variables}.items()}
+    given = {**image.environment, **variables}
+    rewritten = {name: image.rewrite(value, root.base, mounts) for name, value in given.items()}
     paths = [path for path in rewritten.pop("PATH", "").split(":") if path.startswith(str(image.root))]
     # Everything else of the image's PATH is the base image's, whose part the project's own environment takes.
     paths += [os.path.dirname(sys.executable), "/usr/bin", "/bin"]
@@ -97,7 +101,7 @@ def program(
         "PATH": ":".join(paths),
         "SAGEMAKER_BASE_DIR": str(root.base),
     }
-    argv = [image.rewrite(word, root.base) for word in (*entrypoint, *arguments)]
+    argv = [image.rewrite(word, root.base, mounts) for word in (*entrypoint, *arguments)]
     if any("\0" in text for text in (*argv, *environment.values())):
         raise ImageError(
             "the entry point, the arguments or the environment hold a NUL character, which no program can get"
@@ -107,8 +111,8 @@ def program(
             f"the image {image.uri!r} has no entry point, and the request names none; give ContainerEntrypoint,"
             " or an ENTRYPOINT or CMD in the Dockerfile"
         )
-    folder = Path(image.rewrite(image.working_dir, root.base))
-    if not (folder.is_relative_to(image.root) or folder.is_relative_to(root.path)) or not folder.is_dir():
+    folder = Path(image.rewrite(image.working_dir, root.base, mounts))
+    if not any(folder.is_relative_to(own) for own in (image.root, root.path, *mounts.values())) or not folder.is_dir():
         folder = root.path
     found = shutil.which(argv[0] if "/" not in argv[0] else str(folder / argv[0]), path=environment["PATH"])
     if found is None:

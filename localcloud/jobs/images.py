@@ -28,6 +28,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from py_compile import PycInvalidationMode
+from types import MappingProxyType
 from typing import Any
 
 from botocore.exceptions import ClientError, ParamValidationError
@@ -63,11 +64,15 @@ class Image:
     entrypoint: tuple[str, ...]
     command: tuple[str, ...]
 
-    def rewrite(self, text: str, base: Path) -> str:
-        """`text` with /opt/ml replaced by `base`, and with the image's own paths by where they lie."""
+    def rewrite(self, text: str, base: Path, mounts: Mapping[str, Path] = MappingProxyType({})) -> str:
+        """`text` with /opt/ml replaced by `base`, and with the image's own paths by where they lie. `mounts` are
+        folders by their paths in the container, which go before both."""
 
         def place(match: re.Match[str]) -> str:
             path = match.group(0)
+            for inside in sorted(mounts, key=len, reverse=True):
+                if path == inside or path.startswith(f"{inside}/"):
+                    return f"{mounts[inside]}{path[len(inside) :]}"
             if path == "/opt/ml" or path.startswith("/opt/ml/"):
                 return f"{base}{path[len('/opt/ml') :]}"
             return f"{self.root}{path}" if self._holds(path) else path

@@ -30,8 +30,16 @@ class LogStream:
     """Takes a program's output as it comes. Used by one thread at a time."""
 
     def __init__(
-        self, client: Any, clock: Clock, group: str, stream: str, metrics: Sequence[tuple[str, str]] = ()
+        self,
+        client: Any,
+        clock: Clock,
+        group: str,
+        stream: str,
+        metrics: Sequence[tuple[str, str]] = (),
+        *,
+        opened: bool = False,
     ) -> None:
+        """`opened`: the stream is there already, and need not be made."""
         self._client, self._clock = client, clock
         self._group, self._stream = group, stream
         self._metrics = [(name, re.compile(pattern)) for name, pattern in metrics]
@@ -39,7 +47,7 @@ class LogStream:
         self._rest = b""
         self._events: list[dict[str, Any]] = []
         self._bytes = 0
-        self._opened = False
+        self._opened = opened
         # The first lines wait as long as later ones: a job of a second then costs one call.
         self._sent_at = clock.now()
 

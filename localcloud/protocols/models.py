@@ -19,10 +19,21 @@ _LOADER = Loader()
 _CBOR_PATH = re.compile(r"/service/([^/]+)/operation/([^/?]+)$")
 
 
+# Limits of the models that AWS's own answers do not keep: Kinesis tells of 0 failed records, and of no metrics.
+_UNLIMITED = {"kinesis": ("PutRecordsOutput.FailedRecordCount", "EnhancedMetrics.ShardLevelMetrics")}
+
+
 @cache
 def service_model(service: str) -> ServiceModel:
     """botocore's model of a service, by its botocore name. Raises botocore's UnknownServiceError."""
-    return ServiceModel(_LOADER.load_service_model(service, "service-2"), service)
+    description = _LOADER.load_service_model(service, "service-2")
+    for place in _UNLIMITED.get(service, ()):
+        shapes = description["shapes"]
+        structure, _, name = place.partition(".")
+        member = shapes[structure]["members"][name]
+        shapes[place] = {key: value for key, value in shapes[member["shape"]].items() if key != "min"}
+        member["shape"] = place
+    return ServiceModel(description, service)
 
 
 @cache

@@ -72,6 +72,11 @@ class SageMaker:
         """What is implemented, by name."""
         return self._operations
 
+    @property
+    def runtime(self) -> Runtime:
+        """The images and the watchdog of its jobs, for other services that run programs of images."""
+        return self._runtime
+
     def start(self) -> None:
         """End what an earlier process left unfinished, and make ready for the first job."""
         clear(self._runtime.folder)

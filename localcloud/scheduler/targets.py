@@ -27,12 +27,35 @@ _KNOWN = {
     "sns": re.compile(r"arn:aws[a-z-]*:sns:[^:]*:\d*:[^:]+"),
     "events": re.compile(r"arn:aws[a-z-]*:events:[^:]*:\d*:event-bus/.+"),
     "sagemaker": re.compile(r"arn:aws[a-z-]*:sagemaker:[^:]*:\d*:pipeline/[^/]+"),
+    "ecs": re.compile(r"arn:aws[a-z-]*:ecs:[^:]*:\d*:cluster/[^/]+"),
 }
 _UNIVERSAL = re.compile(r"arn:aws[a-z-]*:scheduler:::aws-sdk:.*", re.DOTALL)
 # The service that a member of a target belongs to, and whether a target of it must have the member.
-_OPTIONS = {"SqsParameters": "sqs", "EventBridgeParameters": "events", "SageMakerPipelineParameters": "sagemaker"}
-_REFUSED = ("EcsParameters", "KinesisParameters")
-_JSON = ("lambda", "events")
+_OPTIONS = {
+    "SqsParameters": "sqs",
+    "EventBridgeParameters": "events",
+    "SageMakerPipelineParameters": "sagemaker",
+    "EcsParameters": "ecs",
+}
+_REQUIRED = {"events": "EventBridgeParameters", "ecs": "EcsParameters"}
+_REFUSED = ("KinesisParameters",)
+_JSON = ("lambda", "events", "ecs")
+# Members of RunTask by their names in EcsParameters.
+_RUN_TASK = {
+    "CapacityProviderStrategy": "capacityProviderStrategy",
+    "EnableECSManagedTags": "enableECSManagedTags",
+    "EnableExecuteCommand": "enableExecuteCommand",
+    "Group": "group",
+    "LaunchType": "launchType",
+    "PlacementConstraints": "placementConstraints",
+    "PlacementStrategy": "placementStrategy",
+    "PlatformVersion": "platformVersion",
+    "PropagateTags": "propagateTags",
+    "ReferenceId": "referenceId",
+    "TaskCount": "count",
+    "TaskDefinitionArn": "taskDefinition",
+}
+_STARTED_BY_CHARACTERS = 128
 _MESSAGE_CHARACTERS = 1024
 
 
@@ -100,7 +123,7 @@ def check(target: Mapping[str, Any]) -> None:
     if _UNIVERSAL.fullmatch(arn):
         raise validation(
             f"localcloud's schedules have no universal targets; got {arn!r}. Name a Lambda function, an SQS queue, an"
-            " SNS topic, an event bus or a SageMaker pipeline."
+            " SNS topic, an event bus, a SageMaker pipeline or an ECS cluster."
         )
     for member in _REFUSED:
         if target.get(member) is not None:
@@ -108,14 +131,17 @@ def check(target: Mapping[str, Any]) -> None:
     service = service_of(arn) if arn.count(":") >= 5 else ""
     if service not in _KNOWN or not _KNOWN[service].fullmatch(arn):
         raise validation(
-            "localcloud's schedules reach Lambda functions, SQS queues, SNS topics, event buses and SageMaker"
-            f" pipelines; got the target {arn!r}"
+            "localcloud's schedules reach Lambda functions, SQS queues, SNS topics, event buses, SageMaker pipelines"
+            f" and ECS clusters; got the target {arn!r}"
         )
     for member, owner in _OPTIONS.items():
         if target.get(member) is not None and service != owner:
             raise validation(f"{member} does not apply to the target {arn}")
-    if service == "events" and not target.get("EventBridgeParameters"):
-        raise validation(f"EventBridgeParameters is required for the target {arn}")
+    needed = _REQUIRED.get(service)
+    if needed and not target.get(needed):
+        raise validation(f"{needed} is required for the target {arn}")
+    if (target.get("EcsParameters") or {}).get("Tags"):
+        raise validation(f"localcloud's schedules give no Tags to tasks; use PropagateTags for the target {arn}")
     group = target.get("SqsParameters", {}).get("MessageGroupId")
     if service == "sqs" and arn.endswith(".fifo") != bool(group):
         what = "is required for" if not group else "does not apply to"
@@ -142,6 +168,7 @@ class Targets:
             "sns": self._topic,
             "events": self._bus,
             "sagemaker": self._pipeline,
+            "ecs": self._task,
         }
         self._queue_urls: dict[str, str] = {}
 
@@ -221,3 +248,24 @@ class Targets:
             PipelineParameters=[dict(entry) for entry in parameters],
             ClientRequestToken=invocation.token,
         )
+
+    def _task(self, invocation: Invocation) -> None:
+        """RunTask, with the input as its overrides. Two attempts at one occurrence start one task."""
+        parameters = invocation.target["EcsParameters"]
+        given = {member: parameters[name] for name, member in _RUN_TASK.items() if name in parameters}
+        vpc = (parameters.get("NetworkConfiguration") or {}).get("awsvpcConfiguration")
+        if vpc:
+            given["networkConfiguration"] = {
+                "awsvpcConfiguration": {f"{name[0].lower()}{name[1:]}": value for name, value in vpc.items()}
+            }
+        if invocation.target.get("Input") is not None:
+            given["overrides"] = json.loads(invocation.text)
+        name = invocation.schedule_arn.rpartition("/")[2]
+        answer = self._client("ecs", invocation).run_task(
+            cluster=invocation.target["Arn"],
+            clientToken=invocation.token,
+            startedBy=f"chronos-schedule/{name}"[:_STARTED_BY_CHARACTERS],
+            **given,
+        )
+        for failure in answer.get("failures") or ():
+            raise DeliveryError("SDK_CLIENT_ERROR", f"{failure.get('arn')}: {failure.get('reason')}")

@@ -138,12 +138,12 @@ def localcloud_only() -> None:
 
 
 @pytest.fixture
-def start_localcloud(localcloud_only: None) -> Iterator[Callable[[Path], Running]]:
-    """Starts a localcloud over a state folder; all are killed after the test."""
+def start_localcloud(localcloud_only: None) -> Iterator[Callable[..., Running]]:
+    """Starts a localcloud over a state folder, with further arguments; all are killed after the test."""
     started: list[Running] = []
 
-    def start(state: Path) -> Running:
-        running = _spawn("--state", str(state))
+    def start(state: Path, *arguments: str) -> Running:
+        running = _spawn("--state", str(state), *arguments)
         started.append(running)
         return running
 

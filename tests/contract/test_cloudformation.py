@@ -168,6 +168,11 @@ def test_every_type_is_changed_in_place_and_back(account: Account, stacks: Stack
         "PeopleApi": {"Name": "changed"},
         "PeopleClient": {"AccessTokenValidity": None, "TokenValidityUnits": None, "ClientName": "changed"},
         "Acl": {"Rules": None, "CustomResponseBodies": None, "Description": "changed"},
+        "EncryptionKey": {"Description": None, "EnableKeyRotation": None, "Enabled": False},
+        "EncryptionAlias": {"TargetKeyId": {"Fn::GetAtt": "EncryptionKey.Arn"}},
+        "Network": {"SecurityGroupEgress": None, "Tags": [{"Key": "own", "Value": "tag"}]},
+        "Deliveries": {"Tags": [{"Key": "own", "Value": "tag"}]},
+        "Containers": {"DefaultCapacityProviderStrategy": None, "Tags": [{"Key": "own", "Value": "tag"}]},
     }
     for name, properties in differences.items():
         merged = {**after["Resources"][name]["Properties"], **properties}

@@ -107,6 +107,7 @@ _NOT_IMPLEMENTED = [
     ("cloudformation", "list_types", {}, "ListTypes of cloudformation"),
     ("cloudwatch", "list_metric_streams", {}, "ListMetricStreams of cloudwatch"),
     ("codepipeline", "list_webhooks", {}, "ListWebhooks of codepipeline"),
+    ("ec2", "describe_instances", {}, "DescribeInstances of ec2"),
 ]
 
 
@@ -124,7 +125,7 @@ def test_an_operation_that_is_not_implemented_says_so_in_its_services_protocol(
 @pytest.mark.parametrize(
     ("service", "operation", "named"),
     [
-        ("ec2", "describe_instances", "'ec2'"),
+        ("rds", "describe_db_instances", "'rds'"),
         ("stepfunctions", "list_state_machines", "'states'"),
         ("efs", "describe_file_systems", "'elasticfilesystem'"),
     ],

@@ -483,8 +483,9 @@ def test_mappings_that_cannot_work_are_refused(functions: Functions, cloud: Clou
     code, message = error_of(create, EventSourceArn=queue, FunctionName=arn)
     assert code == "InvalidParameterValueException"
     assert message == "Queue visibility timeout: 5 seconds is less than Function timeout: 10 seconds"
-    _, message = error_of(create, EventSourceArn="arn:aws:kinesis:eu-west-1:123456789012:stream/a", FunctionName=arn)
-    assert "event sources are SQS queues" in message
+    table = "arn:aws:dynamodb:eu-west-1:123456789012:table/t/stream/2026-01-01T00:00:00.000"
+    _, message = error_of(create, EventSourceArn=table, FunctionName=arn)
+    assert "event sources are SQS queues and Kinesis streams" in message
     _, message = error_of(create, EventSourceArn=f"{queue}x", FunctionName=arn)
     assert "AWS.SimpleQueueService.NonExistentQueue" in message
     _, good = functions.queue()

@@ -191,7 +191,7 @@ def test_groups_hold_schedules_and_tags(desk: Desk, cloud: Cloud) -> None:
             "must come before the EndDate",
         ),
         ({"target_Arn": "arn:aws:scheduler:::aws-sdk:sqs:sendMessage"}, "have no universal targets"),
-        ({"target_Arn": "arn:aws:ecs:eu-west-1:123456789012:cluster/c"}, "localcloud's schedules reach Lambda"),
+        ({"target_Arn": "arn:aws:ecs:eu-west-1:123456789012:cluster/c"}, "EcsParameters is required"),
         ({"target_Arn": "nonsense"}, "localcloud's schedules reach Lambda"),
         ({"target_KinesisParameters": {"PartitionKey": "k"}}, "have no KinesisParameters"),
         ({"target_SqsParameters": {"MessageGroupId": "g"}}, "MessageGroupId does not apply to"),

@@ -43,6 +43,61 @@ def _arn(service: str, rest: str) -> str:
         ),
         ("scheduler", "ListSchedules", {}, [("scheduler:ListSchedules", "*")]),
         (
+            "dynamodb",
+            "BatchExecuteStatement",
+            {
+                "Statements": [
+                    {"Statement": "INSERT INTO \"seen\" VALUE {'hash': ?}"},
+                    {"Statement": "insert into seen value {'hash': 'b'}"},
+                    {"Statement": "UPDATE other SET a = 1 WHERE hash = 'c'"},
+                ]
+            },
+            [
+                ("dynamodb:PartiQLInsert", _arn("dynamodb", "table/seen")),
+                ("dynamodb:PartiQLUpdate", _arn("dynamodb", "table/other")),
+            ],
+        ),
+        (
+            "dynamodb",
+            "ExecuteStatement",
+            {"Statement": 'SELECT hash\nFROM "seen"."index" WHERE hash = ?'},
+            [("dynamodb:PartiQLSelect", _arn("dynamodb", "table/seen"))],
+        ),
+        (
+            "ecs",
+            "RunTask",
+            {"cluster": "c", "taskDefinition": "f:1"},
+            [("ecs:RunTask", _arn("ecs", "task-definition/f:1"))],
+        ),
+        (
+            "ecs",
+            "RegisterTaskDefinition",
+            {"family": "f", "taskRoleArn": ROLE},
+            [("ecs:RegisterTaskDefinition", "*"), ("iam:PassRole", ROLE)],
+        ),
+        (
+            "ecs",
+            "UpdateService",
+            {"cluster": _arn("ecs", "cluster/c"), "service": "s"},
+            [("ecs:UpdateService", _arn("ecs", "service/c/s"))],
+        ),
+        (
+            "ecs",
+            "DescribeTasks",
+            {"tasks": ["a", _arn("ecs", "task/default/b")]},
+            [("ecs:DescribeTasks", _arn("ecs", f"task/default/{name}")) for name in "ab"],
+        ),
+        ("ecs", "ListClusters", {}, [("ecs:ListClusters", "*")]),
+        (
+            "kinesisanalyticsv2",
+            "CreateApplication",
+            {"ApplicationName": "a", "ServiceExecutionRole": ROLE},
+            [
+                ("kinesisanalytics:CreateApplication", _arn("kinesisanalytics", "application/a")),
+                ("iam:PassRole", ROLE),
+            ],
+        ),
+        (
             "sagemaker",
             "CreateTransformJob",
             {"TransformJobName": "t", "ModelName": "m"},

@@ -43,7 +43,7 @@ class TickingClock:
 
 def _reset_moto() -> None:
     """What the death of the process does to moto."""
-    applications = leaf_module._Applications(ACCOUNT)
+    applications = leaf_module._Applications(ACCOUNT, REGION)
     request = HttpRequest("POST", "/moto-api/reset", "", {"host": "127.0.0.1"})
     assert call(applications["moto_api"], request).status == 200
 

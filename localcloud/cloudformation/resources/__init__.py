@@ -11,15 +11,21 @@ from localcloud.cloudformation.resources.buckets import TYPES as BUCKETS
 from localcloud.cloudformation.resources.cognito import TYPES as COGNITO
 from localcloud.cloudformation.resources.dashboards import TYPES as DASHBOARDS
 from localcloud.cloudformation.resources.ecr import TYPES as ECR
+from localcloud.cloudformation.resources.ecs import TYPES as ECS
 from localcloud.cloudformation.resources.events import TYPES as EVENTS
+from localcloud.cloudformation.resources.firehose import TYPES as FIREHOSE
+from localcloud.cloudformation.resources.flink import TYPES as FLINK
 from localcloud.cloudformation.resources.functions import TYPES as FUNCTIONS
 from localcloud.cloudformation.resources.iam import TYPES as IAM
 from localcloud.cloudformation.resources.kind import ResourceType
+from localcloud.cloudformation.resources.kms import TYPES as KMS
 from localcloud.cloudformation.resources.logs import TYPES as LOGS
 from localcloud.cloudformation.resources.parameter_store import TYPES as PARAMETER_STORE
 from localcloud.cloudformation.resources.queues import TYPES as QUEUES
 from localcloud.cloudformation.resources.sagemaker import TYPES as SAGEMAKER
 from localcloud.cloudformation.resources.scheduler import TYPES as SCHEDULER
+from localcloud.cloudformation.resources.security_groups import TYPES as SECURITY_GROUPS
+from localcloud.cloudformation.resources.streams import TYPES as STREAMS
 from localcloud.cloudformation.resources.tables import TYPES as TABLES
 from localcloud.cloudformation.resources.topics import TYPES as TOPICS
 from localcloud.cloudformation.resources.waf import TYPES as WAF
@@ -33,14 +39,20 @@ TYPES: Mapping[str, ResourceType] = {
         *COGNITO,
         *DASHBOARDS,
         *ECR,
+        *ECS,
         *EVENTS,
+        *FIREHOSE,
+        *FLINK,
         *FUNCTIONS,
         *IAM,
+        *KMS,
         *LOGS,
         *PARAMETER_STORE,
         *QUEUES,
         *SAGEMAKER,
         *SCHEDULER,
+        *SECURITY_GROUPS,
+        *STREAMS,
         *TABLES,
         *TOPICS,
         *WAF,

@@ -1,4 +1,4 @@
-"""AWS::Events::Rule, with its targets."""
+"""AWS::Events::EventBus, and AWS::Events::Rule with its targets."""
 
 from __future__ import annotations
 
@@ -25,6 +25,34 @@ _TARGET = (
 _RULE = ("Description", "EventPattern", "RoleArn", "ScheduleExpression", "State")
 _MOST_IN_A_CALL = 10
 _DEFAULT_BUS = "default"
+
+
+class EventBus(ResourceType):
+    name = "AWS::Events::EventBus"
+    name_property = "Name"
+    attributes = frozenset({"Arn", "Name"})
+    honours = frozenset({"Name", "Tags"})
+
+    def create(self, call: Call, properties: Properties) -> str:
+        tags = {"Tags": tag_list(call.tags)} if call.tags else {}
+        call.client("events").create_event_bus(Name=properties["Name"], **tags)
+        return str(properties["Name"])
+
+    def update(self, call: Call, physical_id: str, before: Properties, after: Properties) -> None:
+        events, arn = call.client("events"), self._arn(call, physical_id)
+        call.retag(
+            lambda tags: events.tag_resource(ResourceARN=arn, Tags=tag_list(tags)),
+            lambda keys: events.untag_resource(ResourceARN=arn, TagKeys=keys),
+        )
+
+    def delete(self, call: Call, physical_id: str, properties: Properties) -> None:
+        call.client("events").delete_event_bus(Name=physical_id)
+
+    def values(self, call: Call, physical_id: str, properties: Properties) -> dict[str, Any]:
+        return {"Arn": self._arn(call, physical_id), "Name": physical_id}
+
+    def _arn(self, call: Call, physical_id: str) -> str:
+        return call.arn("events", f"event-bus/{physical_id}")
 
 
 class Rule(ResourceType):
@@ -122,4 +150,4 @@ def _check(answer: Mapping[str, Any]) -> None:
         )
 
 
-TYPES = (Rule(),)
+TYPES = (EventBus(), Rule())

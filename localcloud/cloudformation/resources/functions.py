@@ -36,10 +36,21 @@ _CONFIGURATION: dict[str, Any] = {
 }
 _CODE = ("S3Bucket", "S3Key", "S3ObjectVersion")
 _PERMISSION = ("Action", "Principal", "SourceAccount", "SourceArn")
-_MAPPING = (
-    "BatchSize", "FilterCriteria", "FunctionName", "FunctionResponseTypes", "MaximumBatchingWindowInSeconds",
-    "ScalingConfig",
-)  # fmt: skip
+# With what takes a setting back to how a mapping without it is, of either kind of source.
+_MAPPING: dict[str, Any] = {
+    "BisectBatchOnFunctionError": False,
+    "DestinationConfig": {},
+    "FilterCriteria": {},
+    "FunctionName": None,
+    "FunctionResponseTypes": [],
+    "MaximumBatchingWindowInSeconds": 0,
+    "MaximumRecordAgeInSeconds": -1,
+    "MaximumRetryAttempts": -1,
+    "ParallelizationFactor": 1,
+    "ScalingConfig": {},
+}
+_BATCH_SIZES = {"kinesis": 100, "sqs": 10}
+_STARTING = ("StartingPosition", "StartingPositionTimestamp")
 _INVOKE_CONFIG = ("DestinationConfig", "FunctionName", "MaximumEventAgeInSeconds", "MaximumRetryAttempts", "Qualifier")
 # A zip's entries carry times. This one, the earliest there can be, makes the same code the same archive.
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
@@ -137,11 +148,11 @@ class Permission(ResourceType):
 class EventSourceMapping(ResourceType):
     name = "AWS::Lambda::EventSourceMapping"
     attributes = frozenset({"EventSourceMappingArn", "Id"})
-    honours = frozenset({*_MAPPING, "Enabled", "EventSourceArn", "Tags"})
+    honours = frozenset({*_MAPPING, *_STARTING, "BatchSize", "Enabled", "EventSourceArn", "Tags"})
 
     def create(self, call: Call, properties: Properties) -> str:
         answer = call.client("lambda").create_event_source_mapping(
-            **pick(properties, *_MAPPING, "Enabled", "EventSourceArn"),
+            **pick(properties, *_MAPPING, *_STARTING, "BatchSize", "Enabled", "EventSourceArn"),
             **({"Tags": dict(call.tags)} if call.tags else {}),
         )
         return str(answer["UUID"])
@@ -150,19 +161,11 @@ class EventSourceMapping(ResourceType):
         self._wait(call, physical_id)
 
     def update(self, call: Call, physical_id: str, before: Properties, after: Properties) -> None:
-        defaults: dict[str, Any] = {
-            "BatchSize": 10,
-            "Enabled": True,
-            "FilterCriteria": {},
-            "FunctionResponseTypes": [],
-            "MaximumBatchingWindowInSeconds": 0,
-            "ScalingConfig": {},
-        }
-        if changed(before, after, *_MAPPING, "Enabled"):
-            reset = {name: value for name, value in defaults.items() if name in before}
-            call.client("lambda").update_event_source_mapping(
-                UUID=physical_id, **reset | pick(after, *_MAPPING, "Enabled")
-            )
+        source = after["EventSourceArn"].split(":")[2]
+        defaults = {**_MAPPING, "BatchSize": _BATCH_SIZES.get(source), "Enabled": True}
+        if changed(before, after, *defaults):
+            reset = {name: value for name, value in defaults.items() if name in before and value is not None}
+            call.client("lambda").update_event_source_mapping(UUID=physical_id, **reset | pick(after, *defaults))
             self._wait(call, physical_id)
         _retag(call, call.arn("lambda", f"event-source-mapping:{physical_id}"))
 

@@ -1,4 +1,4 @@
-"""AWS::Logs::LogGroup."""
+"""AWS::Logs::LogGroup and AWS::Logs::LogStream."""
 
 from __future__ import annotations
 
@@ -54,4 +54,21 @@ class LogGroup(ResourceType):
             logs.delete_retention_policy(logGroupName=name)
 
 
-TYPES = (LogGroup(),)
+class LogStream(ResourceType):
+    name = "AWS::Logs::LogStream"
+    name_property = "LogStreamName"
+    honours = frozenset({"LogGroupName", "LogStreamName"})
+
+    def create(self, call: Call, properties: Properties) -> str:
+        name = properties.get("LogStreamName") or call.new_name(512)
+        call.client("logs").create_log_stream(logGroupName=properties["LogGroupName"], logStreamName=name)
+        return str(name)
+
+    def update(self, call: Call, physical_id: str, before: Properties, after: Properties) -> None:
+        raise AssertionError("every property of a log stream is one whose change makes a new one")
+
+    def delete(self, call: Call, physical_id: str, properties: Properties) -> None:
+        call.client("logs").delete_log_stream(logGroupName=properties["LogGroupName"], logStreamName=physical_id)
+
+
+TYPES = (LogGroup(), LogStream())

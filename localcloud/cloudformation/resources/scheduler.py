@@ -19,7 +19,7 @@ _TIMING = (
     "State",
 )  # fmt: skip
 _TARGET = (
-    "Arn", "DeadLetterConfig", "EventBridgeParameters", "Input", "RetryPolicy", "RoleArn",
+    "Arn", "DeadLetterConfig", "EcsParameters", "EventBridgeParameters", "Input", "RetryPolicy", "RoleArn",
     "SageMakerPipelineParameters", "SqsParameters",
 )  # fmt: skip
 _DEFAULT_GROUP = "default"
@@ -39,13 +39,14 @@ class Schedule(ResourceType):
         # A stack does not take over what is there, and its own token would let it.
         if exists(lambda: scheduler.get_schedule(Name=name, **group)):
             refuse_existing(self.name, name)
-        scheduler.create_schedule(Name=name, **group, **pick(properties, *_TIMING, "Target"))
+        scheduler.create_schedule(Name=name, **group, **pick(properties, *_TIMING), Target=_target(properties))
         return str(name)
 
     def update(self, call: Call, physical_id: str, before: Properties, after: Properties) -> None:
         # What is not named is taken away.
         group = pick(after, "GroupName")
-        call.client("scheduler").update_schedule(Name=physical_id, **group, **pick(after, *_TIMING, "Target"))
+        members = pick(after, *_TIMING)
+        call.client("scheduler").update_schedule(Name=physical_id, **group, **members, Target=_target(after))
 
     def delete(self, call: Call, physical_id: str, properties: Properties) -> None:
         call.client("scheduler").delete_schedule(Name=physical_id, **pick(properties, "GroupName"))
@@ -86,6 +87,26 @@ class ScheduleGroup(ResourceType):
 
     def _arn(self, call: Call, physical_id: str) -> str:
         return call.arn("scheduler", f"schedule-group/{physical_id}")
+
+
+def _target(properties: Properties) -> dict[str, Any]:
+    """The target. What CloudFormation writes with a capital below EcsParameters, Scheduler's own interface writes as
+    ECS does."""
+    target = dict(properties["Target"])
+    if "EcsParameters" not in target:
+        return target
+    found = dict(target["EcsParameters"])
+    for member in ("CapacityProviderStrategy", "PlacementConstraints", "PlacementStrategy"):
+        if member in found:
+            found[member] = [{_small(name): value for name, value in item.items()} for item in found[member]]
+    if "NetworkConfiguration" in found:
+        network = found["NetworkConfiguration"]
+        found["NetworkConfiguration"] = {_small(name): value for name, value in network.items()}
+    return {**target, "EcsParameters": found}
+
+
+def _small(name: str) -> str:
+    return f"{name[0].lower()}{name[1:]}"
 
 
 TYPES = (Schedule(), ScheduleGroup())
