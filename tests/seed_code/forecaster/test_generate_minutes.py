@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import csv, parquet
 
+from seed_code.common.market import MINUTES
 from seed_code.forecaster import generate
 
 END = 29_655_360  # 2026-05-21T00:00:00Z, in minutes since 1970-01-01
@@ -72,7 +73,7 @@ def test_wrong_arguments_are_named(run, tmp_path, arguments, expected):
 
 def test_a_longer_file_holds_the_rows_of_a_shorter_one(minutes):
     short = generate.simulate(END, 2, 7)
-    there = minutes.minute >= END - 2 * generate.MINUTES
+    there = minutes.minute >= END - 2 * MINUTES
     for name in generate.Minutes.__dataclass_fields__:
         np.testing.assert_array_equal(getattr(minutes, name)[there], getattr(short, name))
 
@@ -105,8 +106,8 @@ def test_the_later_version_of_a_minute_is_the_complete_one(minutes):
 
 def test_minutes_are_missing_and_some_are_quiet(minutes):
     assert (np.diff(minutes.minute) > 0).all()
-    missing = 28 * generate.MINUTES - len(minutes.minute)
-    assert 20 < missing < 0.1 * 28 * generate.MINUTES
+    missing = 28 * MINUTES - len(minutes.minute)
+    assert 20 < missing < 0.1 * 28 * MINUTES
     assert 0 < (minutes.transactions == 0).sum() < 0.01 * len(minutes.minute)
     assert (minutes.fee[minutes.transactions == 0] == 0).all()
 
@@ -119,9 +120,9 @@ def test_fees_have_a_daily_rhythm_and_persist(minutes):
     assert by_hour[13:18].mean() - by_hour[2:6].mean() > 0.4
     assert 3_000 < np.exp(np.median(fee)) < 30_000
     # A minute tells more of the next half hour than the same time of the day before does.
-    level = np.full(28 * generate.MINUTES, np.nan)
+    level = np.full(28 * MINUTES, np.nan)
     level[minutes.minute[busy] - (END - len(level))] = fee
-    half_hour, day = (np.nanmean(np.abs(level[back:] - level[:-back])) for back in (30, generate.MINUTES))
+    half_hour, day = (np.nanmean(np.abs(level[back:] - level[:-back])) for back in (30, MINUTES))
     assert half_hour < 0.8 * day
     # Bursts: the way up is steeper than the way down.
     steps = level[3:] - level[:-3]
@@ -129,7 +130,7 @@ def test_fees_have_a_daily_rhythm_and_persist(minutes):
 
 
 def test_another_market_leaves_what_was_before_it_and_changes_what_comes_after(minutes):
-    at = END - 7 * generate.MINUTES
+    at = END - 7 * MINUTES
     other = generate.simulate(END, 28, 7, at)
     before, after = minutes.minute < at, minutes.minute >= at
     for name in ("minute", "transactions", "fee", "reissued"):
