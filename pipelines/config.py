@@ -5,11 +5,12 @@ the mistakes of all files are reported together, each with its file, line, key, 
 
 Precedence, lowest first:
 
-    1. configs/project.yml, configs/workloads/*.yml, configs/stages/*.yml
+    1. configs/project.yml, configs/ingestion.yml, configs/workloads/*.yml, configs/stages/*.yml
     2. the overrides file that the environment variable MLOPS_OVERRIDES names (`mlops up` names configs/local.yml):
-       the same keys below `project`, `workloads.<name>` and `stages.<name>`; a mapping is merged key by key, any other
-       value, lists included, replaces the one below it
+       the same keys below `project`, `ingestion`, `workloads.<name>` and `stages.<name>`; a mapping is merged key by
+       key, any other value, lists included, replaces the one below it
     3. the standard AWS variables, for the region alone: AWS_REGION, or where that is unset AWS_DEFAULT_REGION
+    4. MLOPS_SOURCE_URL, for where the stream's transactions come from alone (`mlops up` names its simulator)
 
 and nothing else. For example, with `region: eu-west-1` in configs/project.yml and
 
@@ -34,20 +35,16 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from pipelines import names, yaml_files
 from pipelines.errors import ConfigurationError, UsageError, suggestion
+from pipelines.ingestion.settings import Ingestion
 from pipelines.schema import expectation, property_names, schema_at, words
+from pipelines.sections import Section, Share
 from pipelines.yaml_files import Document, KeyPath, Mistake, dotted, kind
 
 REGION_VARIABLES = ("AWS_REGION", "AWS_DEFAULT_REGION")
-
-
-class Section(BaseModel):
-    """A mapping of a configuration file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
 
 def _project_name(value: str) -> str:
@@ -55,7 +52,6 @@ def _project_name(value: str) -> str:
     return value
 
 
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
 InstanceType = Annotated[
     str,
     Field(pattern=r"^ml\.[a-z0-9-]+\.[0-9]*[a-z]+$", json_schema_extra=words("an instance type such as ml.m5.large")),
@@ -742,6 +738,8 @@ class Configuration(Section):
     """configs/workloads/"""
     stages: Stages
     """configs/stages/"""
+    ingestion: Ingestion
+    """configs/ingestion.yml"""
 
     @property
     def names(self) -> names.Names:
@@ -765,6 +763,7 @@ FILES: Mapping[KeyPath, tuple[str, type[Section]]] = {
     ("workloads", "forecaster"): ("configs/workloads/forecaster.yml", Forecaster),
     ("stages", "staging"): ("configs/stages/staging.yml", Stage),
     ("stages", "prod"): ("configs/stages/prod.yml", Stage),
+    ("ingestion",): ("configs/ingestion.yml", Ingestion),
 }
 """Where each file's values stand in the whole, and their class."""
 
@@ -827,6 +826,7 @@ def load(root: Path, overrides: Path | None = None, environ: Mapping[str, str] |
             "project": values["project",],
             "workloads": {name: values["workloads", name] for name in Workloads.model_fields},
             "stages": {name: values["stages", name] for name in Stages.model_fields},
+            "ingestion": values["ingestion",],
         }
     )
 

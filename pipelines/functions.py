@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
@@ -62,14 +62,30 @@ PIPELINES = Bundle(
 """The functions of the deploy and the monitor pipelines."""
 API = Bundle(("seed_code/__init__.py", "seed_code/api"), (*_POWERTOOLS, "marshmallow"), _UNUSED)
 """The functions behind the REST API."""
+INGESTION = Bundle(
+    (
+        "seed_code/__init__.py",
+        "seed_code/ingestion/__init__.py",
+        "seed_code/ingestion/transactions.py",
+        "seed_code/ingestion/functions",
+    ),
+    _POWERTOOLS,
+    (*_UNUSED, "aws_lambda_powertools/event_handler/"),
+)
+"""The functions of the stream."""
 _WHEN = (1980, 1, 1, 0, 0, 0)
 
 
 def pack(root: Path, bundle: Bundle) -> bytes:
     """The zip file, from the working copy at `root`. Raises UsageError when a library is not installed."""
+    return zipped([*_sources(root, bundle), *_libraries(bundle)])
+
+
+def zipped(files: Iterable[tuple[str, Path]]) -> bytes:
+    """Files, given by their names in it, as a zip file: the same files give the same bytes."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
-        for name, path in sorted([*_sources(root, bundle), *_libraries(bundle)]):
+        for name, path in sorted(files):
             entry = zipfile.ZipInfo(name, _WHEN)
             entry.external_attr = 0o644 << 16
             entry.compress_type = zipfile.ZIP_DEFLATED
@@ -77,9 +93,9 @@ def pack(root: Path, bundle: Bundle) -> bytes:
     return content.getvalue()
 
 
-def key(code: bytes) -> str:
-    """Where the code lies in the bucket."""
-    return f"functions/{hashlib.sha256(code).hexdigest()[:32]}.zip"
+def key(code: bytes, folder: str = "functions") -> str:
+    """Where code lies in the bucket."""
+    return f"{folder}/{hashlib.sha256(code).hexdigest()[:32]}.zip"
 
 
 def upload(session: boto3.Session, names: Names, root: Path, bundle: Bundle) -> str:

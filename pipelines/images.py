@@ -45,7 +45,19 @@ LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar+gzip"
 # What `docker` gives a base image that sets no PATH, and all Python base images keep at its end.
 _BASE_ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 # Instructions that change nothing of what is read here: the base image and the packages are the environment's matter.
-_PASSED_OVER = {"COMMENT", "FROM", "RUN", "ARG", "LABEL", "EXPOSE", "MAINTAINER", "STOPSIGNAL", "HEALTHCHECK", "ENV"}
+_PASSED_OVER = {
+    "COMMENT",
+    "FROM",
+    "RUN",
+    "ARG",
+    "LABEL",
+    "EXPOSE",
+    "MAINTAINER",
+    "STOPSIGNAL",
+    "HEALTHCHECK",
+    "VOLUME",
+    "ENV",
+}
 _HEREDOC = re.compile(r"<<-?[\"']?[A-Za-z_]")
 _VARIABLE = re.compile(r"(?<!\\)\$(?:\{(?P<braced>[^}]*)\}|(?P<plain>\w+))")
 

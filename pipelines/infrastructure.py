@@ -18,7 +18,7 @@ from pipelines.errors import ServiceError
 from pipelines.names import Names, dns_suffix
 from pipelines.session import client
 
-__all__ = ["deploy", "outputs"]
+__all__ = ["deploy", "outputs", "parameters"]
 
 _POLL_SECONDS, _MOST_POLLS = 1, 1800
 _MOST_BYTES = 51_200  # of a template that is sent along
@@ -57,13 +57,25 @@ def deploy(
 
 def outputs(session: boto3.Session, name: str) -> dict[str, str] | None:
     """What a stack gives out; None while there is none that was made whole."""
+    stack = _described(session, name)
+    return {one["OutputKey"]: one["OutputValue"] for one in stack.get("Outputs", [])} or None
+
+
+def parameters(session: boto3.Session, name: str) -> dict[str, str]:
+    """The parameters that a stack was deployed with; none while there is no stack."""
+    return {one["ParameterKey"]: one["ParameterValue"] for one in _described(session, name).get("Parameters", [])}
+
+
+def _described(session: boto3.Session, name: str) -> dict[str, Any]:
+    """A stack as CloudFormation describes it; empty while there is none."""
     try:
         [stack] = client(session, "cloudformation").describe_stacks(StackName=name)["Stacks"]
     except ClientError as error:
         if "does not exist" in error.response["Error"]["Message"]:
-            return None
+            return {}
         raise
-    return {one["OutputKey"]: one["OutputValue"] for one in stack.get("Outputs", [])} or None
+    described: dict[str, Any] = stack
+    return described
 
 
 class _Stack:

@@ -47,6 +47,22 @@ QUALITY, DATA, DRIFT = MONITOR_ALARMS = ("quality", "data", "drift")
 FUNCTIONS = ("approvals", "deploy-steps", "waiting", "failures", "evaluations", "retraining")
 # Those of the API's stack.
 API_FUNCTIONS = ("predictions", "forecasts")
+# What the stream is made of (template/ingestion.yml): its image, Lambda functions, Kinesis streams, the services and
+# tasks on ECS, queues for what cannot be used, and alarms.
+INGESTION = "ingestion"
+INGESTION_FUNCTIONS = DEDUPLICATE, WRITE_MINUTES = ("deduplicate", "write-minutes")
+TRANSACTIONS_STREAM, MINUTES_STREAM = "transactions", "minutes"
+POLLER, OPERATOR = "poller", "operator"
+# One-off tasks: minutes computed again from the archive, and small files of the offline store made one.
+REPLAY, COMPACT = "replay", "compact"
+SET_ASIDE_QUEUE, INGESTION_DEAD_QUEUE = "set-aside", "ingestion-dead"
+INGESTION_ALARMS = ("minute-age", "gaps", "poller-down", "iterator-age", "dead-letters")
+INGESTION_METRICS = "MLOps/Ingestion"
+# What the poller publishes: transactions as they came, and what it could not take for one.
+TRANSACTIONS_DETAIL, SET_ASIDE_DETAIL = "Unconfirmed Transactions", "Transactions Set Aside"
+INGESTION_SOURCE = "mlops.ingestion"
+# Where the source of transactions is, before configs/ingestion.yml.
+SOURCE_URL_VARIABLE = "MLOPS_SOURCE_URL"
 # The stack that an account and region need once, for all projects (template/admin.yml). No project is called so: its
 # name has single hyphens only, and its main stack has its name.
 ADMIN_STACK = "mlops--admin"
@@ -170,6 +186,11 @@ class Names:
         return f"{self.project}--api"
 
     @property
+    def ingestion_stack(self) -> str:
+        """The CloudFormation stack of template/ingestion.yml. Two hyphens, for a project may be called `fraud-…`."""
+        return f"{self.project}--{INGESTION}"
+
+    @property
     def code_bucket(self) -> str:
         """Where the code of the Lambda functions lies before the stack exists that has the project's own bucket."""
         return f"{self.project}-code-{self.account_id}-{self.region}"
@@ -228,6 +249,62 @@ class Names:
     def deployments_table(self) -> str:
         """The DynamoDB table that holds what is being deployed, and which decisions were acted on."""
         return f"{self.project}-deployments"
+
+    # --- the stream -----------------------------------------------------------------------------------------------
+
+    @property
+    def ingestion_bus(self) -> str:
+        """The EventBridge bus that transactions are published on."""
+        return f"{self.project}-{INGESTION}"
+
+    def stream(self, stream: str) -> str:
+        """A Kinesis data stream, e.g. `fraud-transactions`."""
+        return f"{self.project}-{stream}"
+
+    @property
+    def archive_delivery(self) -> str:
+        """The Firehose stream that writes transactions to S3."""
+        return f"{self.project}-archive"
+
+    @property
+    def seen_table(self) -> str:
+        """The DynamoDB table of the transactions that have been passed on."""
+        return f"{self.project}-seen"
+
+    @property
+    def ingestion_cluster(self) -> str:
+        """The ECS cluster of the stream's containers."""
+        return f"{self.project}-{INGESTION}"
+
+    def task_family(self, program: str) -> str:
+        """The ECS task definition of one of the stream's programs, and the name of its service."""
+        return f"{self.project}-{program}"
+
+    @property
+    def flink_application(self) -> str:
+        """The application of Managed Service for Apache Flink."""
+        return f"{self.project}-minutes"
+
+    def ingestion_alarm(self, alarm: str) -> str:
+        """One of the stream's alarms, e.g. `fraud-ingestion-gaps`."""
+        if alarm not in INGESTION_ALARMS:
+            raise ValueError(f"alarm {alarm!r}: expected one of {', '.join(INGESTION_ALARMS)}")
+        return f"{self.project}-{INGESTION}-{alarm}"
+
+    @property
+    def archive_uri(self) -> str:
+        """Where Firehose writes: `{this}/day=2026-11-22/hour=14/….gz`, by the transactions' own time."""
+        return f"s3://{self.bucket}/{INGESTION}/raw"
+
+    @property
+    def operator_uri(self) -> str:
+        """Where the operator keeps how far it is."""
+        return f"s3://{self.bucket}/{INGESTION}/operator"
+
+    @property
+    def replays_uri(self) -> str:
+        """Where replays and compactions say what they did: `{this}/{task id}.json`."""
+        return f"s3://{self.bucket}/{INGESTION}/replays"
 
     # --- Parameter Store ------------------------------------------------------------------------------------------
 
@@ -374,6 +451,20 @@ class LocalPaths:
     @property
     def api_template(self) -> Path:
         return self.root / "template" / "api.yml"
+
+    @property
+    def ingestion_template(self) -> Path:
+        return self.root / "template" / "ingestion.yml"
+
+    @property
+    def flink_job(self) -> Path:
+        """The folder of the Flink application's code."""
+        return self.images / INGESTION / "flink"
+
+    @property
+    def flink_connector(self) -> Path:
+        """Where a build puts the connector's jar, in `lib/`: neither the repository nor the image has it."""
+        return self.state / "flink"
 
     @property
     def admin_template(self) -> Path:

@@ -1,4 +1,4 @@
-"""Making ready an account: the project's stack, the runtime values that are missing, and the images.
+"""Making ready an account: the project's stack, the images, the stream's stack, and missing runtime values.
 
 The same on AWS and on this machine.
 """
@@ -14,6 +14,7 @@ import boto3
 
 from pipelines import functions, images, infrastructure, parameters
 from pipelines.config import Configuration
+from pipelines.ingestion import control
 from pipelines.names import HOLDERS, MINUTES, LocalPaths, Names
 from pipelines.session import client
 
@@ -33,15 +34,19 @@ def provision(
     poll_seconds: float = 1.0,
     tell: Callable[[str], None] = lambda _: None,
 ) -> list[str]:
-    """Deploy the stack and create the runtime values that are missing; gives what was made, as people call it.
+    """Deploy the stacks, register the images and create the missing runtime values; gives what was made, as people say.
 
     root: the working copy. tracking_uri: MLflow's. poll_seconds: how often CloudFormation is asked how far it is. tell:
-    called with what is under way. Raises ServiceError when the stack fails.
+    called with what is under way. Raises ServiceError when a stack fails, ImageError when ECR lacks an image's layers.
     """
     names = configuration.names
     changes = deploy(session, configuration, root, tracking_uri=tracking_uri, poll_seconds=poll_seconds, tell=tell)
-    created = parameters.ensure(session, configuration)
     made = [f"the stack {names.stack}: {_counted(changes)}"] if changes else []
+    made += [f"image {image.uri}" for image in register_images(session, names, root) if image.new]
+    # After the images: its services start with it.
+    changes = control.bring(session, configuration, root, poll_seconds=poll_seconds, tell=tell)
+    made += [f"the stack {names.ingestion_stack}: {_counted(changes)}"] if changes else []
+    created = parameters.ensure(session, configuration)
     return [*made, f"{len(created)} runtime values in Parameter Store"] if created else made
 
 
@@ -62,6 +67,7 @@ def deploy(
         "CodeBucket": names.code_bucket,
         "CodeKey": functions.upload(session, names, root, functions.PIPELINES),
         "MlflowTrackingUri": tracking_uri,
+        "ArchiveDays": str(configuration.ingestion.archive.days),
         **monitoring(configuration),
     }
     tell(f"deploying the stack {names.stack}")

@@ -126,7 +126,7 @@ def test_byte_code_and_caches_are_left_out(tree: Callable[..., Path]) -> None:
     ("dockerfile", "line", "said"),
     [
         ("FROM x\nADD a.py /opt/\n", 2, "ADD: the instruction is not supported; use COPY"),
-        ("FROM x\nVOLUME /opt\n", 2, "VOLUME: the instruction is not supported"),
+        ('FROM x\nSHELL ["sh"]\n', 2, "SHELL: the instruction is not supported"),
         ("FROM x AS build\nRUN true\nFROM y\n", 3, "second stage"),
         ("FROM x\nCOPY --from=build /a /b\n", 2, "--from is not supported"),
         ("FROM x\nCOPY --link a.py /b\n", 2, "--link is not supported"),

@@ -1,4 +1,4 @@
-"""The project's stack, as `mlops up` deploys it, and the image that stands in for SageMaker's."""
+"""The project's stacks, as `mlops up` deploys them, and the image that stands in for SageMaker's."""
 
 from __future__ import annotations
 
@@ -24,12 +24,13 @@ from tests.pipelines.conftest import ROOT, Project, make_copy, make_project
 
 @pytest.fixture(scope="module")
 def stack(localcloud: Localcloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Project, list[str]]]:
-    """A project whose stack was deployed, and what that made."""
+    """A project whose stacks were deployed, and what that made. Its stream is there, and not at work."""
     with pytest.MonkeyPatch.context() as patch:
         point_at(localcloud, patch)
         made = make_project(make_copy(tmp_path_factory.mktemp("stack") / "copy"))
-        for folder in ("pipelines", "template"):
+        for folder in ("pipelines", "template", "seed_code/common", "seed_code/ingestion"):
             shutil.copytree(ROOT / folder, made.root / folder, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / "seed_code" / "__init__.py", made.root / "seed_code")
         yield made, _provision(made)
 
 
@@ -41,10 +42,12 @@ def _provision(project: Project) -> list[str]:
 
 def test_all_that_the_names_name_is_there_and_a_second_time_changes_nothing(stack: Any) -> None:
     project, made = stack
-    assert re.fullmatch(r"the stack \S+: \d+ created", made[0])
-    assert made[1] == "32 runtime values in Parameter Store"
-    assert _provision(project) == []
     named, session = project.names, project.session
+    assert re.fullmatch(rf"the stack {named.stack}: \d+ created", made[0])
+    assert [line.partition(" ")[0] for line in made[1:-2]] == ["image", "image"]
+    assert re.fullmatch(rf"the stack {named.ingestion_stack}: \d+ created", made[-2])
+    assert made[-1] == "32 runtime values in Parameter Store"
+    assert _provision(project) == []
     assert client(session, "s3").head_bucket(Bucket=named.bucket)
     assert client(session, "iam").get_role(RoleName=named.role_name)["Role"]["Arn"] == named.role_arn
     sagemaker = client(session, "sagemaker")
@@ -72,6 +75,57 @@ def test_all_that_the_names_name_is_there_and_a_second_time_changes_nothing(stac
     for table in (named.deployments_table, named.retraining_table):
         client(session, "dynamodb").describe_table(TableName=table)
     assert client(session, "sns").get_topic_attributes(TopicArn=named.notices_topic_arn)
+
+
+def test_the_stream_is_there_as_declared(stack: Any) -> None:
+    project, _ = stack
+    named, session = project.names, project.session
+    assert client(session, "events").describe_event_bus(Name=named.ingestion_bus)["Name"] == named.ingestion_bus
+    for stream in (names.TRANSACTIONS_STREAM, names.MINUTES_STREAM):
+        summary = client(session, "kinesis").describe_stream_summary(StreamName=named.stream(stream))
+        assert summary["StreamDescriptionSummary"]["StreamStatus"] == "ACTIVE"
+        assert summary["StreamDescriptionSummary"]["EncryptionType"] == "KMS"
+    firehose = client(session, "firehose")
+    delivery = firehose.describe_delivery_stream(DeliveryStreamName=named.archive_delivery)["DeliveryStreamDescription"]
+    [destination] = delivery["Destinations"]
+    assert f"s3://{named.bucket}/{destination['ExtendedS3DestinationDescription']['Prefix']}".startswith(
+        f"{named.archive_uri}/day=!"
+    )
+    expiry = client(session, "dynamodb").describe_time_to_live(TableName=named.seen_table)["TimeToLiveDescription"]
+    assert (expiry["AttributeName"], expiry["TimeToLiveStatus"]) == ("expires", "ENABLED")
+    for function in names.INGESTION_FUNCTIONS:
+        client(session, "lambda").get_function(FunctionName=named.function_arn(function))
+    [mapping] = client(session, "lambda").list_event_source_mappings(FunctionName=named.function(names.WRITE_MINUTES))[
+        "EventSourceMappings"
+    ]
+    assert mapping["BisectBatchOnFunctionError"]
+    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    for queue in (names.SET_ASIDE_QUEUE, names.INGESTION_DEAD_QUEUE):
+        client(session, "sqs").get_queue_url(QueueName=named.queue(queue))
+    watching = [named.ingestion_alarm(alarm) for alarm in names.INGESTION_ALARMS]
+    found = client(session, "cloudwatch").describe_alarms(AlarmNames=watching)["MetricAlarms"]
+    assert sorted(alarm["AlarmName"] for alarm in found) == sorted(watching)
+    body = client(session, "cloudwatch").get_dashboard(DashboardName=named.dashboard(names.INGESTION))["DashboardBody"]
+    assert all(alarm in body for alarm in watching)
+    group = client(session, "sagemaker").describe_feature_group(FeatureGroupName=named.feature_group(*names.MINUTES))
+    assert group["OnlineStoreConfig"]["SecurityConfig"]["KmsKeyId"]
+    assert group["OfflineStoreConfig"]["S3StorageConfig"]["KmsKeyId"]
+
+
+def test_a_stream_that_does_not_run_has_no_tasks_and_no_schedules_that_are_due(stack: Any) -> None:
+    project, _ = stack
+    named, ecs = project.names, client(project.session, "ecs")
+    families = [named.task_family(program) for program in (names.POLLER, names.OPERATOR)]
+    services = ecs.describe_services(cluster=named.ingestion_cluster, services=families)["services"]
+    assert [(service["serviceName"], service["desiredCount"]) for service in services] == [
+        (family, 0) for family in families
+    ]
+    assert ecs.list_tasks(cluster=named.ingestion_cluster)["taskArns"] == []
+    scheduler = client(project.session, "scheduler")
+    for schedule in ("reconcile", "compact"):
+        found = scheduler.get_schedule(Name=f"{named.project}-{schedule}")
+        assert found["State"] == "DISABLED"
+        assert found["Target"]["EcsParameters"]["LaunchType"] == "FARGATE"
 
 
 def _is_watched(project: Project, workload: str, stage: str) -> None:

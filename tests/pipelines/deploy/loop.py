@@ -284,6 +284,8 @@ class Loop:
         manifest = json.loads(found["imageManifest"])
         if change:
             manifest["layers"][0]["digest"] = f"sha256:{'0' * 64}"
+            # A tag of the project's repositories does not move; whoever may delete it can give it again.
+            ecr.batch_delete_image(repositoryName=repository, imageIds=[{"imageTag": tag}])
         put = ecr.put_image(repositoryName=repository, imageManifest=json.dumps(manifest), imageTag=tag)["image"]
         return f"{uri.rpartition(':')[0]}:{tag}", str(put["imageId"]["imageDigest"])
 
@@ -564,7 +566,7 @@ class Loop:
 
     def said(self, function: str, level: str) -> list[dict[str, Any]]:
         """What a function has logged at a level: its own lines, as documents."""
-        lines = executions.function_lines(self.client("logs"), self.names.function(function), 10_000)
+        lines = executions.group_lines(self.client("logs"), f"/aws/lambda/{self.names.function(function)}", 10_000)
         documents = [json.loads(line) for line in lines if line.startswith("{")]
         return [document for document in documents if document.get("level") == level]
 
@@ -615,8 +617,9 @@ def reason(execution: executions.Execution) -> str:
 
 def furnish(root: Path) -> None:
     """Give a working copy the sources of a stack, the images above and the stages above."""
-    for folder in ("pipelines", "template"):
+    for folder in ("pipelines", "template", "seed_code/common", "seed_code/ingestion"):
         shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "seed_code" / "__init__.py", root / "seed_code")
     for workload in (CARDHOLDERS, FORECASTER):
         folder = root / "seed_code" / workload
         folder.mkdir(exist_ok=True, parents=True)

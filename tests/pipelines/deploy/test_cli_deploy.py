@@ -217,7 +217,7 @@ def test_logs_prints_what_a_function_wrote(loop: Loop, verb: Verb) -> None:
 def test_logs_says_that_a_function_has_not_run(empty: Project, mlops: Verb) -> None:
     status, out, err = mlops(empty.root, "logs", "approvals")
     assert (status, out) == (0, "")
-    assert f"the function `{empty.names.function('approvals')}` has written nothing yet" in err
+    assert f"nothing was written to `/aws/lambda/{empty.names.function('approvals')}` yet" in err
 
 
 def test_run_does_not_deploy(verb: Verb) -> None:

@@ -18,7 +18,7 @@ STORE = dict.fromkeys(
     ("glue:GetDatabase", "glue:GetPartitions", "glue:GetTable", "s3:GetBucketLocation"),
     "Athena wants it of who asks, or a step of it that localcloud's Athena does by itself",
 ) | dict.fromkeys(
-    ("s3:GetObject", "s3:ListBucket", "s3:PutObject"),
+    ("kms:Decrypt", "s3:GetObject", "s3:ListBucket", "s3:PutObject"),
     "Athena reads the store and writes its answer with the rights of who asks; localcloud's does not",
 )
 APPROVAL = {"sagemaker:UpdateModelPackage": "where the configuration approves for staging (test_two_projects.py)"}
