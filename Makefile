@@ -1,6 +1,7 @@
 # Everything runs in environments that this file makes; nothing of the system's Python is used beyond making them.
 #   .venv          the project: requirements/base.txt
 #   .venvs/lint    the checks:  requirements/lint.txt      .venvs/bench  the peers of benchmarks/: requirements/bench.txt
+#   .venvs/flink   Apache Flink: requirements/flink.txt    for `make stream` and `make stream-test`, with Java 17
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PYTHON ?= python3.11
@@ -26,8 +27,9 @@ UV = .venv/bin/uv
 BASE = .venv/.installed
 LINT = .venvs/lint/.installed
 BENCH = .venvs/bench/.installed
+FLINK = .venvs/flink/.installed
 
-.PHONY: help setup demo test test-slow lint bench lock clean
+.PHONY: help setup demo stream stream-test test test-slow lint bench lock clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,22 +40,31 @@ setup: $(BASE) ## Make the project's environment in .venv
 demo: $(BASE) ## Run both workloads on this machine, from data to production; and a bad canary comes back
 	.venv/bin/mlops demo --port $(PORT) $(if $(DATA),--data "$(DATA)") $(if $(MINUTES),--minutes "$(MINUTES)") $(if $(KEEP),--keep)
 
+stream: $(BASE) $(FLINK) ## Run the stream alone, with the Apache Flink job itself, from a simulated API to the feature store
+	.venv/bin/python -m seed_code.ingestion.flink.check .venvs/flink/bin/python
+	.venv/bin/mlops stream-demo --aggregate flink --port $(PORT)
+
+stream-test: $(BASE) $(FLINK) ## Hold Flink and the Python operator against each other on a million events made to disagree
+	.venv/bin/python -m seed_code.ingestion.flink.check .venvs/flink/bin/python
+	.venv/bin/python -m pytest -m flink tests
+
 test: $(BASE) ## The tests (no network, no AWS account, no Docker)
 	tests/install-browser
 	.venv/bin/python -m pytest -n auto
 
-test-slow: $(BASE) ## The tests that take long: two demos at once; restarts; each image in an environment of its own requirements
+test-slow: $(BASE) ## The tests that take long: two demos at once; restarts; the stream for half an hour; each image's environment
 	.venv/bin/python -m pytest -m "slow or image" --ignore tests/pipelines/deploy --ignore tests/pipelines/monitor
 	# In one process each: their last tests hold the roles' policies against what all the others called.
 	.venv/bin/python -m pytest -m "not image" tests/pipelines/deploy
 	.venv/bin/python -m pytest -m "not image" tests/pipelines/monitor
 
-lint: $(BASE) $(LINT) ## ruff, mypy, import-linter, cfn-lint
+lint: $(BASE) $(LINT) ## ruff, mypy, import-linter, cfn-lint, checkov
 	.venvs/lint/bin/ruff check .
 	.venvs/lint/bin/ruff format --check .
 	.venvs/lint/bin/mypy --python-executable .venv/bin/python
 	.venvs/lint/bin/lint-imports
 	.venv/bin/cfn-lint template/*.yml
+	.venvs/lint/bin/checkov --directory template --skip-download --quiet --compact
 
 # Accuracy wants data that is not ours to bring, and hours: its head says how it is run.
 bench: $(BASE) $(BENCH) ## Run every benchmark and keep its result in benchmarks/results
@@ -65,7 +76,7 @@ lock: $(UV) ## Pin again what setup.py and requirements/*.in ask for
 	# The pin of an earlier lock, which names no build, would prefer the one with several GB of CUDA.
 	sed -i.bak '/^torch==/d' requirements/*.txt seed_code/*/requirements.txt
 	$(COMPILE) --extra all setup.py -o requirements/base.txt
-	for tools in lint bench; do $(COMPILE) requirements/$$tools.in -o requirements/$$tools.txt || exit 1; done
+	for tools in lint bench flink; do $(COMPILE) requirements/$$tools.in -o requirements/$$tools.txt || exit 1; done
 	for image in seed_code/*/requirements.in; do \
 	  $(COMPILE) -c requirements/base.txt $$image -o $${image%.in}.txt || exit 1; done
 	# A pin names a version, not one machine's build of it.

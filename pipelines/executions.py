@@ -17,13 +17,14 @@ from pipelines import graph
 
 __all__ = [
     "Execution",
+    "GroupFollower",
     "LogFollower",
     "StepRun",
     "describe_job",
     "document",
     "document_of_step",
     "evaluation_of",
-    "function_lines",
+    "group_lines",
     "job_status",
     "latest",
     "log_tail",
@@ -261,9 +262,13 @@ def log_tail(logs: Any, job: tuple[str, str], lines: int = 20) -> list[str]:
     return [message for _, message in events[-lines:]]
 
 
-def function_lines(logs: Any, function: str, lines: int = 200) -> list[str]:
-    """The last lines that a Lambda function wrote, oldest first; none when it has not run."""
-    group = f"/aws/lambda/{function}"
+def group_lines(logs: Any, group: str, lines: int = 200) -> list[str]:
+    """The last lines of a log group's newest streams, oldest first; none when there is no such group."""
+    return [message for _, message in _group_events(logs, group, lines)]
+
+
+def _group_events(logs: Any, group: str, lines: int) -> list[tuple[int, str]]:
+    """The same, each with its time in milliseconds since 1970."""
     try:
         streams = logs.describe_log_streams(logGroupName=group, orderBy="LastEventTime", descending=True, limit=10)[
             "logStreams"
@@ -277,7 +282,31 @@ def function_lines(logs: Any, function: str, lines: int = 200) -> list[str]:
         )
         events += [(event["timestamp"], event["message"].rstrip("\n")) for event in answer["events"]]
     events.sort(key=lambda event: event[0])
-    return [message for _, message in events[-lines:]]
+    return events[-lines:]
+
+
+class GroupFollower:
+    """Hands out the lines of a log group that have come since the last asking; at first its last ones.
+
+    A line that comes when a later one was handed out is left out.
+    """
+
+    def __init__(self, logs: Any, group: str, lines: int = 200) -> None:
+        """lines: how many at first."""
+        self._logs, self._group, self._lines = logs, group, lines
+        self._since: int | None = None
+
+    def new_lines(self) -> list[str]:
+        """Lines since the last call, oldest first."""
+        events = self._newer(self._since) if self._since else _group_events(self._logs, self._group, self._lines)
+        if events:
+            self._since = events[-1][0] + 1
+        return [message for _, message in events]
+
+    def _newer(self, since: int) -> list[tuple[int, str]]:
+        pages = self._logs.get_paginator("filter_log_events").paginate(logGroupName=self._group, startTime=since)
+        events = [(event["timestamp"], event["message"].rstrip("\n")) for page in pages for event in page["events"]]
+        return sorted(events, key=lambda event: event[0])
 
 
 class LogFollower:

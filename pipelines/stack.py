@@ -1,15 +1,16 @@
-"""The two servers of a laptop: localcloud, which answers for AWS, and MLflow. Starting, finding and stopping them.
+"""The servers of a laptop: localcloud, which answers for AWS, MLflow, and the simulated source of transactions.
 
-Both are commands of their own that know nothing of this project, and are spoken to by HTTP alone. A state folder
-belongs to one stack and holds all there is of it:
+Here they are started, found and stopped. All are commands of their own, spoken to by HTTP alone. A state folder belongs
+to one stack and holds all there is of it:
 
     <state>/stack.json      the port, the region, and the processes (by number and time of birth, so that a number that
                             another process got since is never taken for ours)
     <state>/localcloud/     localcloud's own state           <state>/localcloud.log
     <state>/mlflow/         SQLite database and artifacts    <state>/mlflow.log
+    <state>/simulator/      what the simulator has served    <state>/simulator.log
     <state>/stack.lock      held while servers are started or stopped
 
-MLflow listens at localcloud's port + 1.
+MLflow listens at localcloud's port + 1, the simulator at port + 2.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -33,6 +34,7 @@ from typing import Any
 import psutil
 
 from pipelines.errors import ServiceError
+from pipelines.names import MLFLOW_TRACKING_URI_VARIABLE, SOURCE_URL_VARIABLE
 
 __all__ = ["DEFAULT_PORT", "Server", "Stack", "StackError"]
 
@@ -43,6 +45,7 @@ LOG_LINES = 15
 
 # Where localcloud is told to let time pass.
 _ADVANCE_PATH = "/_localcloud/advance"
+_STATUS_PATH = "/_localcloud/status"
 # No proxy from the environment: it would be asked for this machine's own address.
 _DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -58,7 +61,7 @@ class StackError(ServiceError):
 
 @dataclass(frozen=True)
 class Server:
-    """One of the two servers: how it is started, and where it says that it is ready."""
+    """One of the servers: how it is started, and where it says that it is ready."""
 
     name: str
     port: int
@@ -94,8 +97,8 @@ class Stack:
         return Server(
             name="localcloud",
             port=self.port,
-            command=(*command, "--state", str(self.state / "localcloud")),
-            ready_path="/_localcloud/status",
+            command=(*command, "--state", str(self.state / "localcloud"), *_flink()),
+            ready_path=_STATUS_PATH,
             log=self.state / "localcloud.log",
         )
 
@@ -135,8 +138,28 @@ class Stack:
         )
 
     @property
-    def servers(self) -> tuple[Server, Server]:
-        return self.localcloud, self.mlflow
+    def simulator(self) -> Server:
+        """What speaks the blockchain API's protocols, with transactions that are made up."""
+        port = self.port + 2
+        command = (*_PYTHON, "-m", "seed_code.ingestion.simulator", "--port", str(port))
+        return Server(
+            name="simulator",
+            port=port,
+            # localcloud's clock, which may be ahead of this machine's.
+            command=(
+                *command,
+                "--ledger",
+                str(self.state / "simulator"),
+                "--clock",
+                f"{self.localcloud.url}{_STATUS_PATH}",
+            ),
+            ready_path="/health",
+            log=self.state / "simulator.log",
+        )
+
+    @property
+    def servers(self) -> tuple[Server, ...]:
+        return self.localcloud, self.mlflow, self.simulator
 
     def environment(self) -> dict[str, str]:
         """The variables that point any AWS client, and MLflow's, at this stack."""
@@ -146,7 +169,8 @@ class Stack:
             "AWS_SECRET_ACCESS_KEY": CREDENTIALS,
             "AWS_DEFAULT_REGION": self.region,
             "AWS_REGION": self.region,
-            "MLFLOW_TRACKING_URI": self.mlflow.url,
+            MLFLOW_TRACKING_URI_VARIABLE: self.mlflow.url,
+            SOURCE_URL_VARIABLE: self.simulator.url,
         }
 
     # --- its life -------------------------------------------------------------------------------------------------
@@ -208,18 +232,22 @@ class Stack:
         except (OSError, ValueError, KeyError) as error:
             raise StackError(f"localcloud at {self.localcloud.url} did not let time pass: {error}") from error
 
-    def stop(self) -> set[str]:
-        """Stop both servers, with all that they started, and wait until they are gone; gives the names of what ran."""
+    def stop(self, names: Collection[str] | None = None) -> set[str]:
+        """Stop the servers, with all that they started, and wait until they are gone; gives the names of what ran.
+
+        names: of those to stop; all when left away.
+        """
         if not self.state.is_dir():
             return set()
         with self._locked():
-            found = {server.name: process for server in self.servers if (process := self._process(server)) is not None}
+            chosen = [server for server in self.servers if names is None or server.name in names]
+            found = {server.name: process for server in chosen if (process := self._process(server)) is not None}
             _end(list(found.values()))
             return set(found)
 
     def _spawn(self, server: Server) -> dict[str, Any]:
-        for folder in (self.state / "mlflow", self.state / "localcloud"):
-            folder.mkdir(exist_ok=True)
+        for server_folder in ("mlflow", "localcloud", "simulator"):
+            (self.state / server_folder).mkdir(exist_ok=True)
         with server.log.open("wb") as log:  # of this start: an old failure in it would mislead
             process = subprocess.Popen(
                 server.command,
@@ -263,7 +291,7 @@ def started(stack: Stack, say: Callable[[str], None]) -> Iterator[set[str]]:
     except BaseException:
         if fresh:
             say("stopping what was started")
-            stack.stop()
+            stack.stop(fresh)
         raise
 
 
@@ -278,6 +306,12 @@ def answering(url: str, timeout_seconds: float = 30.0) -> Any:
         return json.loads(body)
     except ValueError:
         return body.decode(errors="replace")
+
+
+def _flink() -> tuple[str, ...]:
+    """Where localcloud finds PyFlink: in an environment beside this one, if `make stream` has made it."""
+    python = Path(sys.prefix).parent / ".venvs" / "flink" / "bin" / "python"
+    return ("--flink-python", str(python)) if python.exists() else ()
 
 
 def _answers(url: str) -> bool:
@@ -304,13 +338,13 @@ def _check_free(server: Server, stack_port: int) -> None:
         try:
             probe.bind(("127.0.0.1", server.port))
         except OverflowError:
-            raise StackError(f"port {server.port} does not exist; expected --port between 1024 and 65534") from None
+            raise StackError(f"port {server.port} does not exist; expected --port between 1024 and 65533") from None
         except OSError as error:
-            status = answering(f"http://127.0.0.1:{server.port}/_localcloud/status", timeout_seconds=2)
+            status = answering(f"http://127.0.0.1:{server.port}{_STATUS_PATH}", timeout_seconds=2)
             owner = "something else"
             if isinstance(status, dict) and "state" in status:
                 owner = f"another localcloud (pid {status.get('pid')}, state {status['state']})"
-            offset = "" if server.port == stack_port else f" ({server.name} is at --port + 1)"
+            offset = "" if server.port == stack_port else f" ({server.name} is at --port + {server.port - stack_port})"
             raise StackError(
                 f"port {server.port} for {server.name} is in use by {owner}{offset}; choose another with --port, e.g. "
                 f"--port {stack_port + 100} ({error.strerror})"
@@ -347,7 +381,13 @@ def _wait(processes: list[psutil.Process], seconds: float) -> tuple[list[psutil.
         left = [process for process in left if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
         if left:
             time.sleep(0.05)
-    return [process for process in processes if process not in left], left
+    ended = [process for process in processes if process not in left]
+    pids = {process.pid for process in ended}
+    for child in [child for child in _CHILDREN if child.pid in pids]:
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(STOP_SECONDS)  # its first thread has ended, and others may still be about to
+    _reap()
+    return ended, left
 
 
 def _children(process: psutil.Process) -> list[psutil.Process]:

@@ -23,7 +23,7 @@ from typer.core import TyperCommand, TyperGroup
 from pipelines.errors import ProjectError, suggestion
 
 VERBS: dict[str, tuple[str, str]] = {
-    "up": ("up", "Start localcloud and MLflow on this machine."),
+    "up": ("up", "Start localcloud, MLflow and a simulated stream on this machine."),
     "down": ("down", "Stop what `mlops up` started."),
     "demo": ("demo", "Run everything once on this machine, from data to production."),
     "definition": ("definition", "Print a pipeline's definition as JSON; calls nothing."),
@@ -31,6 +31,10 @@ VERBS: dict[str, tuple[str, str]] = {
     "images": ("images", "Register the image of each folder with a Dockerfile."),
     "params": ("params", "List and set the runtime values in Parameter Store."),
     "ingest": ("ingest", "Load a file of minutes into the feature store."),
+    "stream": ("stream", "Watch the stream of transactions, live; start and stop it."),
+    "replay": ("replay", "Compute minutes again from the archive of transactions."),
+    "redrive": ("redrive", "Give the stream's dead letters back to what they are for."),
+    "stream-demo": ("stream_demo", "Run the stream alone on this machine, and prove its minutes."),
     "run": ("run", "Update a pipeline, start it and follow it to its end."),
     "step": ("step", "Run one step of the last execution again, alone."),
     "stop": ("stop", "Stop the last execution of a pipeline."),

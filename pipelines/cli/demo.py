@@ -4,7 +4,6 @@ become worse and is retrained, in minutes.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import subprocess
@@ -13,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event
 from typing import Annotated, Self
@@ -24,7 +23,7 @@ from rich.text import Text
 
 from pipelines import executions, git, ingest, provision, registry, stack, starter
 from pipelines.api import deployment as api_deployment
-from pipelines.cli import demo_loop, demo_stages, ending, environment, show
+from pipelines.cli import demo_loop, demo_stages, demo_stream, ending, environment, own_servers, show
 from pipelines.cli.context import Context
 from pipelines.cli.demo_world import Files
 from pipelines.cli.report import write as write_report
@@ -36,6 +35,8 @@ from pipelines.config import find_root, load
 from pipelines.errors import ProjectError, UsageError
 from pipelines.executions import Execution
 from pipelines.feature_groups import MINUTES
+from pipelines.ingestion import control
+from pipelines.ingestion.minutes import MINUTE, whole
 from pipelines.names import LocalPaths
 from pipelines.report.format import duration
 from pipelines.session import client
@@ -43,6 +44,7 @@ from pipelines.stack import DEFAULT_PORT, Stack
 
 RENDER = "from pipelines.cli.definition import render_all; render_all()"
 KIND = "build"
+_STREAM_STARTS_IN = timedelta(seconds=30)
 CARDHOLDERS, FORECASTER = "cardholders", "forecaster"
 
 
@@ -59,14 +61,16 @@ def command(
         typer.Option("--minutes", help="Your own minutes, as `mlops ingest` takes them; without it, data is made up."),
     ] = None,
     port: Annotated[
-        int, typer.Option("--port", help="Of localcloud; MLflow takes the next one.", min=1024, max=65534)
+        int,
+        typer.Option("--port", help="Of localcloud; MLflow and the simulator take the next two.", min=1024, max=65533),
     ] = DEFAULT_PORT,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the servers running.")] = False,
 ) -> int:
     """Run both workloads from data to models in production, on servers of their own; a bad canary comes back; and hours
     pass in which the data change, until a better model serves.
 
-    They are stopped at the end; their state stays. Two demos run beside each other on ports that differ by two or more.
+    They are stopped at the end; their state stays. Two demos run beside each other on ports that differ by three or
+    more.
     """
     began = time.monotonic()
     if data is not None and not data.is_file():
@@ -80,11 +84,13 @@ def command(
     overrides = overrides_path(paths)
     configuration = load(paths.root, overrides)
     moment = datetime.now(UTC)
+    # From when on minutes come by the stream alone: it is at work by then, and sees the whole of that minute.
+    live_from = whole(moment + _STREAM_STARTS_IN) + MINUTE
     folder = paths.state / ("demo" if port == DEFAULT_PORT else f"demo-{port}")
     servers = Stack(folder, port, configuration.names.region)
     out = show.console()
-    with ending.in_order(), _only_one(folder, port):
-        _clear(folder, servers)
+    with ending.in_order(), own_servers.only_one(folder, port):
+        own_servers.clear(folder, servers)
         variables = environment.variables(servers, overrides)
         with stack.started(servers, lambda text: out.print(text)), _Helpers(paths.root, variables) as helpers:
             tell(out, servers)
@@ -97,7 +103,7 @@ def command(
                 helpers.start(
                     "making minutes",
                     *("-m", "seed_code.forecaster.generate", "--out", str(minutes)),
-                    *("--end", f"{usual_moment(moment, FORECASTER):%Y-%m-%dT%H:%M:%SZ}"),
+                    *("--end", f"{live_from:%Y-%m-%dT%H:%M:%SZ}"),
                     *("--days", str(configuration.workloads.forecaster.data.history_days)),
                 )
             with out.status("starting localcloud", spinner="dots"):
@@ -106,9 +112,13 @@ def command(
             context = Context(paths.root)
             with out.status("deploying the stack, creating parameters and images", spinner="dots"):
                 provision.provision(
-                    context.session, context.configuration, context.root, tracking_uri=tracking_uri(), poll_seconds=0.1
+                    context.session,
+                    # What comes after minutes that are somebody's own, nobody can make up.
+                    control.configured(context.configuration, running=made_up),
+                    context.root,
+                    tracking_uri=tracking_uri(),
+                    poll_seconds=0.1,
                 )
-                provision.register_images(context.session, context.names, context.root)
             helpers.finish(out, "making card transactions", "making minutes")
             data_uri = uploaded(out, context, CARDHOLDERS, data)
             helpers.finish(out, "rendering the definitions")
@@ -133,7 +143,8 @@ def command(
                 helpers.finish(out, "making callers")
                 good = all(deployed) and demo_stages.show_roll_back(out, context, files)
                 good = good and demo_stages.show_api(out, context)
-            # What comes after minutes that are somebody's own, nobody can make up.
+            if made_up:
+                good = demo_stream.end(out, context, live_from) and good
             if good and made_up:
                 good = _loop(out, context, servers, helpers, files)
             _report(out, context, {CARDHOLDERS: first, FORECASTER: second})
@@ -191,33 +202,6 @@ def _ended_together() -> Iterator[Callable[[object], None]]:
     except BaseException:
         ended.set()
         raise
-
-
-@contextmanager
-def _only_one(folder: Path, port: int) -> Iterator[None]:
-    """Keep another demo from the same state folder. The lock lies beside it: the folder itself is made anew."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_name(f"{folder.name}.lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(
-                f"another demo runs at port {port}; choose another port with --port, e.g. --port {port + 100}"
-            ) from None
-        yield
-
-
-def _clear(folder: Path, servers: Stack) -> None:
-    """Make the state folder empty. Raises UsageError while servers run on it."""
-    recorded = Stack.recorded(folder)
-    if recorded is not None and recorded.running():
-        raise UsageError(
-            f"the servers of an earlier demo still run at port {recorded.port}; stop them with "
-            f"`mlops down --state {show.short(folder)}`, or choose another port with --port, e.g. --port "
-            f"{servers.port + 100}"
-        )
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
 
 
 class _Helpers:

@@ -1,5 +1,8 @@
 """What goes on around the project while `mlops demo` lets days pass: minutes that come in, and callers who ask for
 predictions and tell later what became of them. All of it made up, all of it by the calls that the real ones make.
+
+Hours pass in seconds, in which the simulated API could not serve a million transactions; so the minutes enter where the
+stream has made them of transactions: on its Kinesis stream of minutes.
 """
 
 from __future__ import annotations
@@ -7,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,15 +20,20 @@ from typing import Any
 
 from pipelines import ingest
 from pipelines.cli.context import Context
+from pipelines.errors import ServiceError
 from pipelines.executions import Execution
 from pipelines.feature_groups import MINUTES
-from pipelines.names import HOLDERS
+from pipelines.ingest import Record
+from pipelines.ingestion import minutes
+from pipelines.names import HOLDERS, MINUTES_STREAM
 from pipelines.session import client
 
 CARDHOLDERS, _ = HOLDERS
 ASKED_AN_HOUR = 100
 _DAYS_AHEAD = 1  # the k of every request: what became of it is known a day later
 _WRITERS = 4
+_MOST_ROWS = 500  # that PutRecords takes
+_PATIENCE_SECONDS, _LOOK_SECONDS = 60.0, 0.05
 _HOUR = timedelta(hours=1)
 
 
@@ -77,7 +86,7 @@ class World:
 
     def __init__(self, context: Context, files: Files) -> None:
         self._context = context
-        self._minutes = sorted(ingest.read(files.minutes).records, key=lambda record: record[MINUTES.event_time])
+        self._minutes = self._to_come(files.minutes)
         self._holders = callers(files.holders)
         self._names = random.Random(0)
         self._asked: list[_Asked] = []
@@ -89,15 +98,44 @@ class World:
         self._ask(end)
         self._tell(end)
 
+    def _to_come(self, file: Path) -> list[Record]:
+        """The minutes after the newest that there is, in order; of several versions of one the last."""
+        begin = minutes.whole(self._context.now()) - _HOUR
+        known = minutes.latest(minutes.read(self._runtime, self._context.names, begin, 2 * 60))
+        after = "" if known is None else f"{known.time:%Y-%m-%dT%H:%M:%SZ}"
+        versions = sorted(ingest.read(file).records, key=lambda record: record[MINUTES.event_time])
+        newest = {record[MINUTES.record_identifier]: record for record in versions}
+        return [record for minute, record in sorted(newest.items()) if minute > after]
+
     def _bring_minutes(self, end: datetime) -> None:
-        """Write the minutes whose records are made before `end`."""
-        ended = f"{end.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
-        begin = self._read
-        while self._read < len(self._minutes) and self._minutes[self._read][MINUTES.event_time] <= ended:
+        """Put the minutes that are over at `end` on the stream of minutes, and wait until the store has them."""
+        begin, ended = self._read, f"{end.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+        while self._read < len(self._minutes) and self._minutes[self._read][MINUTES.record_identifier] < ended:
             self._read += 1
-        if self._read > begin:
-            group = MINUTES.name(self._context.names)
-            ingest.write(self._context.session, group, ingest.Minutes(self._minutes[begin : self._read], ()))
+        rows = self._minutes[begin : self._read]
+        kinesis: Any = client(self._context.session, "kinesis")
+        stream = self._context.names.stream(MINUTES_STREAM)
+        for first in range(0, len(rows), _MOST_ROWS):
+            some = [{"Data": _row(one), "PartitionKey": MINUTES_STREAM} for one in rows[first : first + _MOST_ROWS]]
+            answer = kinesis.put_records(StreamName=stream, Records=some)
+            if answer["FailedRecordCount"]:
+                raise ServiceError(f"the stream {stream} refused {answer['FailedRecordCount']} of {len(some)} minutes")
+        if rows:
+            self._wait_for(datetime.fromisoformat(rows[-1][MINUTES.record_identifier]))
+
+    def _wait_for(self, minute: datetime) -> None:
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while minutes.read(self._runtime, self._context.names, minute, 1)[0].missing:
+            if time.monotonic() > deadline:
+                raise ServiceError(
+                    f"the minute {minute:%Y-%m-%d %H:%M} was put on the stream {_PATIENCE_SECONDS:.0f} s ago and is "
+                    "not in the feature store; `mlops logs write-minutes` says why"
+                )
+            time.sleep(_LOOK_SECONDS)
+
+    @property
+    def _runtime(self) -> Any:
+        return client(self._context.session, "sagemaker-featurestore-runtime")
 
     def _ask(self, end: datetime) -> None:
         """Ask production for an hour's predictions: one batch, as a nightly job would."""
@@ -132,6 +170,18 @@ class World:
 
         with ThreadPoolExecutor(_WRITERS) as threads:
             list(threads.map(put, due))
+
+
+def _row(record: Record) -> bytes:
+    """A minute as the stream has it. Its average has all digits, which a file rounds."""
+    count, total = int(record["total_nb_trx_1min"]), int(float(record["total_fee_1min"]))
+    row = {
+        "tx_minute": record["tx_minute"],
+        "total_nb_trx_1min": count,
+        "total_fee_1min": total,
+        "avg_fee_1min": total / count if count else None,
+    }
+    return json.dumps(row, separators=(",", ":")).encode() + b"\n"
 
 
 def _purchased(holder: Mapping[str, Any]) -> bool:

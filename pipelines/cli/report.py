@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import webbrowser
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -16,11 +17,14 @@ from pipelines.cli.options import ExecutionOption, PipelineArgument, WorkloadArg
 from pipelines.config import load
 from pipelines.errors import UsageError
 from pipelines.executions import Execution
+from pipelines.ingestion import minutes
+from pipelines.names import MINUTES
 from pipelines.parameters import defaults, text
 from pipelines.report.format import bytes_text
 from pipelines.session import client
 
 MONITOR = "monitor"
+DAY = timedelta(days=1)
 
 
 def command(
@@ -103,7 +107,16 @@ def write_monitoring(context: Context, workload: str, out: Path | None = None) -
             _written(beside, drift_report(s3, report))
             links[report.time] = beside.name
         courses.append(replace(course, links=links))
-    return _written(file, render(replace(inputs, material=replace(inputs.material, courses=courses))))
+    inputs = replace(inputs, material=replace(inputs.material, courses=courses), minutes=_minutes(context, workload))
+    return _written(file, render(inputs))
+
+
+def _minutes(context: Context, workload: str) -> list[minutes.Minute]:
+    """The last day's minutes of the stream, for the workload that it feeds."""
+    if workload != MINUTES[0]:
+        return []
+    runtime = client(context.session, "sagemaker-featurestore-runtime")
+    return minutes.read(runtime, context.names, minutes.whole(context.now()) - DAY, DAY // minutes.MINUTE)
 
 
 def _written(file: Path, html: str) -> Path:

@@ -164,12 +164,12 @@ def usual_moment(now: datetime, workload: str) -> datetime:
     return hour if workload == n.MINUTES[0] else hour.replace(hour=0)
 
 
-def moment_of(text: str) -> datetime:
-    """The evaluation time that an option gives, aware. Raises UsageError for what is no ISO 8601 time."""
+def moment_of(text: str, option: str = "--evaluation-time") -> datetime:
+    """The time that an option gives, aware. Raises UsageError for what is no ISO 8601 time."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise UsageError(f"--evaluation-time is `{text}`, expected ISO 8601 such as 2014-07-01T00:00:00Z") from None
+        raise UsageError(f"{option} is `{text}`, expected ISO 8601 such as 2014-07-01T00:00:00Z") from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 

@@ -16,6 +16,7 @@ from pipelines.cli.context import Context
 from pipelines.cli.run import tracking_uri
 from pipelines.config import find_root, load, overrides_from
 from pipelines.errors import UsageError
+from pipelines.ingestion import control
 from pipelines.names import LocalPaths
 from pipelines.stack import DEFAULT_PORT, Stack
 
@@ -27,16 +28,16 @@ def command(
         int | None,
         typer.Option(
             "--port",
-            help=f"Of localcloud; MLflow takes the next one. {DEFAULT_PORT}, or the state's own.",
+            help=f"Of localcloud; MLflow and the simulator take the next two. {DEFAULT_PORT}, or the state's own.",
             min=1024,
-            max=65534,
+            max=65533,
         ),
     ] = None,
     state: Annotated[
         Path | None, typer.Option("--state", help="The folder that keeps everything; `.mlops/state` when left away.")
     ] = None,
 ) -> None:
-    """Start localcloud and MLflow on this machine, and make what a pipeline needs there.
+    """Start localcloud, MLflow and a simulated source of transactions, and make what a pipeline needs there.
 
     From then on every verb of this working copy speaks to them, until `mlops down`. What runs already is left alone.
     """
@@ -64,27 +65,29 @@ def command(
 
 
 def prepare(servers: Stack, paths: LocalPaths, overrides: Path) -> list[str]:
-    """Wait until both servers answer, and make what is missing in the account; gives what was made."""
+    """Wait until the servers answer, and make what is missing in the account; gives what was made."""
     servers.wait(servers.localcloud)
     environment.use(environment.variables(servers, overrides))
     context = Context(paths.root)
     made = provision.provision(
         context.session,
-        context.configuration,
+        control.left_going(context.session, context.configuration),
         context.root,
         tracking_uri=tracking_uri(),
         poll_seconds=_POLL_SECONDS,
     )
-    registered = provision.register_images(context.session, context.names, context.root)
     servers.wait(servers.mlflow)
-    return [*made, *(f"image {image.uri}" for image in registered if image.new)]
+    servers.wait(servers.simulator)
+    return made
 
 
 def tell(out: Console, servers: Stack) -> None:
     """Where things are."""
     out.print(f"AWS     {servers.localcloud.url}  (localcloud)", soft_wrap=True)
     out.print(f"MLflow  {servers.mlflow.url}", soft_wrap=True)
-    out.print(f"state   {show.short(servers.state)}  (logs in it: localcloud.log, mlflow.log)", soft_wrap=True)
+    out.print(f"source  {servers.simulator.url}  (simulated transactions)", soft_wrap=True)
+    logs = ", ".join(server.log.name for server in servers.servers)
+    out.print(f"state   {show.short(servers.state)}  (logs in it: {logs})", soft_wrap=True)
 
 
 def overrides_path(paths: LocalPaths) -> Path:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from pipelines.ingestion.minutes import Minute
 from pipelines.registry import Package
-from pipelines.report import monitoring, serving, workloads
+from pipelines.report import monitoring, serving, stream, workloads
 from pipelines.report.monitoring import Material
 from pipelines.report.page import environment
 from pipelines.report.serving import Stage
@@ -17,7 +18,9 @@ __all__ = ["MonitoringInputs", "render"]
 
 @dataclass(frozen=True)
 class MonitoringInputs:
-    """Everything that the page tells of. `made_at` is the account's time, aware; the rest as in `page.Inputs`."""
+    """Everything that the page tells of. `made_at` is the account's time, aware; `minutes` are the last day's of the
+    stream, if the workload has one; the rest as in `page.Inputs`.
+    """
 
     project: str
     workload: str
@@ -26,6 +29,7 @@ class MonitoringInputs:
     stages: Sequence[Stage] = ()
     packages: Sequence[Package] = ()
     mlflow_url: str | None = None
+    minutes: Sequence[Minute] = ()
 
 
 def render(inputs: MonitoringInputs) -> str:
@@ -51,5 +55,6 @@ def render(inputs: MonitoringInputs) -> str:
             monitoring=monitoring.view(inputs.material, inputs.made_at),
             retrained=monitoring.retrainings(inputs.material.retrained),
             serving=found,
+            stream=stream.view(inputs.minutes),
         )
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from email.utils import parsedate_to_datetime
+
 from pipelines import executions
 from tests.pipelines.small import Small, small
 
@@ -71,6 +73,29 @@ def test_a_follower_hands_out_every_line_once(small: Small) -> None:
     lines = follower.new_lines()
     assert sorted(lines) == ["first line", "last line", "status 0"]
     assert follower.new_lines() == []
+
+
+def test_a_follower_of_a_group_begins_with_its_last_lines_and_hands_out_every_line_once(small: Small) -> None:
+    logs, group = small.logs, "/ecs/a-program"
+    follower = executions.GroupFollower(logs, group, lines=2)
+    assert follower.new_lines() == []
+    logs.create_log_group(logGroupName=group)
+    for stream in ("a", "b"):
+        logs.create_log_stream(logGroupName=group, logStreamName=stream)
+
+    def put(stream: str, second: int, message: str) -> None:
+        event = {"timestamp": (begin + second) * 1000, "message": message}
+        logs.put_log_events(logGroupName=group, logStreamName=stream, logEvents=[event])
+
+    date = logs.describe_log_groups()["ResponseMetadata"]["HTTPHeaders"]["date"]
+    begin = int(parsedate_to_datetime(date).timestamp())
+    put("a", 0, "one")
+    put("b", 1, "two")
+    put("a", 2, "three")
+    assert follower.new_lines() == ["two", "three"]
+    assert follower.new_lines() == []
+    put("b", 3, "four")
+    assert follower.new_lines() == ["four"]
 
 
 def test_while_it_runs_later_steps_are_pending(small: Small) -> None:

@@ -297,12 +297,12 @@ def test_the_template_has_the_features_that_are_read_and_written() -> None:
     """Neither the pipelines nor the images read the template; their lists must agree with it all the same."""
     from seed_code.cardholders import feature_writer
 
-    def features(resource: str) -> dict[str, str]:
-        definitions = template.read()["Resources"][resource]["Properties"]["FeatureDefinitions"]
+    def features(name: str, resource: str) -> dict[str, str]:
+        definitions = template.read(name)["Resources"][resource]["Properties"]["FeatureDefinitions"]
         return {one["FeatureName"]: one["FeatureType"] for one in definitions}
 
-    assert features("MinutesFeatureGroup") == dict(MINUTES.features)
-    assert features("HoldersFeatureGroup") == feature_writer.definitions()
+    assert features("ingestion", "MinutesFeatureGroup") == dict(MINUTES.features)
+    assert features("project", "HoldersFeatureGroup") == feature_writer.definitions()
 
 
 def test_the_verb_loads_a_file_and_says_what_is_next(

@@ -1,6 +1,6 @@
-"""The two servers: started, found again, stopped; and what happens when one cannot start.
+"""The servers: started, found again, stopped; and what happens when one cannot start.
 
-Small servers stand in for localcloud and MLflow, which `test_cli_stack` starts.
+Small servers stand in for localcloud, MLflow and the simulator, which `test_cli_stack` starts.
 """
 
 from __future__ import annotations
@@ -22,16 +22,18 @@ from pipelines import stack
 from pipelines.stack import Server, Stack, StackError, answering
 
 REGION = "eu-west-1"
+ALL = {"localcloud", "MLflow", "simulator"}
 
 
 def free_port() -> int:
-    """A port that is free together with the one after it."""
+    """A port that is free together with the two after it."""
     while True:
-        with socket.socket() as one, socket.socket() as other:
+        with socket.socket() as one, socket.socket() as second, socket.socket() as third:
             one.bind(("127.0.0.1", 0))
             port = int(one.getsockname()[1])
             try:
-                other.bind(("127.0.0.1", port + 1))
+                second.bind(("127.0.0.1", port + 1))
+                third.bind(("127.0.0.1", port + 2))
             except (OSError, OverflowError):
                 continue
             return port
@@ -70,6 +72,10 @@ class _Small(Stack):
     def mlflow(self) -> Server:
         return self._small(super().mlflow)
 
+    @property
+    def simulator(self) -> Server:
+        return self._small(super().simulator)
+
     def _small(self, server: Server) -> Server:
         return replace(server, command=(sys.executable, "-S", "-c", SMALL, str(server.port)))
 
@@ -89,11 +95,12 @@ def _processes(servers: Stack) -> list[psutil.Process]:
 
 def test_its_whole_life(servers: Stack) -> None:
     """Started, answering, found by another, left alone when it runs, healed when one server dies, and stopped."""
-    assert servers.start() == {"localcloud", "MLflow"}
+    assert servers.start() == ALL
     for server in servers.servers:
         servers.wait(server)
     assert answering(f"{servers.localcloud.url}/_localcloud/status")["port"] == servers.port
     assert answering(f"{servers.mlflow.url}/version")["port"] == servers.port + 1
+    assert answering(f"{servers.simulator.url}/health")["port"] == servers.port + 2
 
     with pytest.raises(StackError, match=r"did not let time pass: HTTP Error 501"):
         servers.advance(timedelta(hours=1))
@@ -102,7 +109,7 @@ def test_its_whole_life(servers: Stack) -> None:
     assert recorded is not None
     found = _Small(recorded.state, recorded.port, recorded.region)
     assert found == servers
-    assert found.running() == {"localcloud", "MLflow"}
+    assert found.running() == ALL
     assert found.start() == set()
     with pytest.raises(StackError, match=f"already runs, at port {servers.port}"):
         replace(servers, port=servers.port + 100).start()
@@ -110,20 +117,20 @@ def test_its_whole_life(servers: Stack) -> None:
     processes = _processes(servers)
     processes[1].kill()
     processes[1].wait(20)
-    assert found.running() == {"localcloud"}
+    assert found.running() == ALL - {"MLflow"}
     assert found.start() == {"MLflow"}
     found.wait(found.mlflow)
 
     processes = [*_processes(servers), *(child for process in _processes(servers) for child in process.children())]
-    assert len(processes) == 4
-    assert servers.stop() == {"localcloud", "MLflow"}
+    assert len(processes) == 6
+    assert servers.stop() == ALL
     assert not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes)
     assert servers.stop() == set()
     assert answering(f"{servers.localcloud.url}/_localcloud/status") is None
     assert servers.localcloud.log.is_file()  # the state stays
 
 
-@pytest.mark.parametrize(("offset", "name"), [(0, "localcloud"), (-1, "MLflow")])
+@pytest.mark.parametrize(("offset", "name"), [(0, "localcloud"), (-1, "MLflow"), (-2, "simulator")])
 def test_a_port_that_is_taken_is_named_with_the_option(tmp_path: Path, taken: int, offset: int, name: str) -> None:
     servers = Stack(tmp_path / "state", taken + offset, REGION)
     with pytest.raises(StackError) as caught:
@@ -133,8 +140,11 @@ def test_a_port_that_is_taken_is_named_with_the_option(tmp_path: Path, taken: in
     assert servers.running() == set()
 
 
+WAITING = (sys.executable, "-c", "import time; time.sleep(600)")
+
+
 class _Broken(Stack):
-    """A stack whose localcloud ends at once, and whose MLflow only waits."""
+    """A stack whose localcloud ends at once, and whose other servers only wait."""
 
     @property
     def localcloud(self) -> Server:
@@ -142,7 +152,11 @@ class _Broken(Stack):
 
     @property
     def mlflow(self) -> Server:
-        return replace(super().mlflow, command=(sys.executable, "-c", "import time; time.sleep(600)"))
+        return replace(super().mlflow, command=WAITING)
+
+    @property
+    def simulator(self) -> Server:
+        return replace(super().simulator, command=WAITING)
 
 
 def test_when_a_server_dies_at_its_start_its_log_is_shown_and_the_other_stopped(tmp_path: Path) -> None:
@@ -151,7 +165,7 @@ def test_when_a_server_dies_at_its_start_its_log_is_shown_and_the_other_stopped(
 
     def start() -> None:
         with stack.started(broken, said.append) as fresh:
-            assert fresh == {"localcloud", "MLflow"}
+            assert fresh == ALL
             broken.wait(broken.localcloud)
 
     with pytest.raises(StackError, match="localcloud ended while it started") as caught:
@@ -179,7 +193,7 @@ def test_what_ran_before_is_left_running_when_the_block_fails(tmp_path: Path) ->
         with stack.started(replace(broken), lambda _: None):
             raise KeyboardInterrupt
 
-    waiting = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    waiting = subprocess.Popen(WAITING)
     try:
         born = psutil.Process(waiting.pid).create_time()
         known = {"pid": waiting.pid, "created": born}
@@ -189,6 +203,7 @@ def test_what_ran_before_is_left_running_when_the_block_fails(tmp_path: Path) ->
         with pytest.raises(KeyboardInterrupt):
             use()
         assert waiting.poll() is None
+        assert broken.running() == {"localcloud", "MLflow"}  # and what was started in it is not
     finally:
         waiting.kill()
         waiting.wait()
