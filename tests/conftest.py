@@ -52,7 +52,14 @@ class _FromBothEnds(LoadFileScheduling):
 
 
 # At the ends what takes long, and in the middle, where the processes meet, what is short.
-_QUEUE = ("tests/pipelines/deploy/", "tests/pipelines/", "tests/contract/", "tests/localcloud/", "tests/seed_code/")
+_QUEUE = (
+    "tests/stream/",
+    "tests/pipelines/deploy/",
+    "tests/pipelines/",
+    "tests/contract/",
+    "tests/localcloud/",
+    "tests/seed_code/",
+)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -65,7 +72,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _FromBothEnd
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     def place(item: pytest.Item) -> int:
-        return next((place for place, start in enumerate(_QUEUE) if item.nodeid.startswith(start)), 3)
+        return next((place for place, start in enumerate(_QUEUE) if item.nodeid.startswith(start)), 4)
 
     items.sort(key=place)
 
