@@ -31,6 +31,7 @@ from localcloud.functions.destinations import queue_url
 from localcloud.functions.functions import Document, Functions
 from localcloud.functions.invocation import Invoker
 from localcloud.leaf import LeafUnavailable
+from localcloud.store import Store
 from localcloud.timetable import Entry
 
 MAPPING = "lambda/event-source-mapping"
@@ -310,16 +311,21 @@ class Poller:
                 _LOG.warning("a message of %s cannot be deleted: %s", source.document["EventSourceArn"], entry)
 
     def _problem(self, source: _Source, result: str) -> None:
-        """Keep how the last batch went, where it went otherwise than the one before."""
-        if source.document.get("LastProcessingResult") == result:
-            return
-        source.document = {**source.document, "LastProcessingResult": result}
         try:
-            self._context.store.update(
-                MAPPING, source.document["UUID"], lambda stored: {**stored, "LastProcessingResult": result}
-            )
+            source.document = with_result(self._context.store, source.document, result)
         except KeyError:
             source.dropped = True
+
+
+def with_result(store: Store, document: Document, result: str) -> Document:
+    """A mapping with how its last batch went, which is kept where it went otherwise than the one before.
+
+    Raises KeyError for a mapping that is deleted meanwhile.
+    """
+    if document.get("LastProcessingResult") == result:
+        return document
+    store.update(MAPPING, document["UUID"], lambda stored: {**stored, "LastProcessingResult": result})
+    return {**document, "LastProcessingResult": result}
 
 
 def failures(payload: bytes, known: set[str]) -> set[str] | None:

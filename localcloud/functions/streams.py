@@ -20,7 +20,7 @@ from localcloud.functions.destinations import Destinations
 from localcloud.functions.functions import Document, Functions
 from localcloud.functions.invocation import Invoker
 from localcloud.functions.lanes import Lane, Source, Surroundings
-from localcloud.functions.poller import MAPPING
+from localcloud.functions.poller import with_result
 from localcloud.functions.positions import Positions
 from localcloud.kinesis.shards import Shard, Stream
 from localcloud.kinesis.streams import Streams
@@ -197,13 +197,7 @@ class StreamPoller:
             yield source.lanes[key]
 
     def _report(self, source: Source, result: str) -> None:
-        """Keep how the last batch went, where it went otherwise than the one before."""
-        if source.document.get("LastProcessingResult") == result:
-            return
-        source.document = {**source.document, "LastProcessingResult": result}
         try:
-            self._context.store.update(
-                MAPPING, source.document["UUID"], lambda stored: {**stored, "LastProcessingResult": result}
-            )
+            source.document = with_result(self._context.store, source.document, result)
         except KeyError:
             source.dropped = source.deleted = True

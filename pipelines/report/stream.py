@@ -10,12 +10,13 @@ from markupsafe import Markup
 
 from pipelines.ingestion.minutes import MINUTE, Minute, gaps, latest
 from pipelines.report.axes import Point
-from pipelines.report.course import Bar, Plot, Row, Series, course
+from pipelines.report.course import Bar, Plot, Row, Series, Size, course
 from pipelines.report.format import duration, figure, moment
 
 __all__ = ["View", "view"]
 
 _GAPS_SHOWN = 20
+_SIZES: tuple[Size, ...] = ("wide", "narrow")
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def view(minutes: Sequence[Minute]) -> View | None:
     shown = missing[::-1][:_GAPS_SHOWN]
     return View(
         lead=lead,
-        drawings=[_drawn(span, missing, size) for size in ("wide", "narrow")],
+        drawings=[_drawn(span, missing, size) for size in _SIZES],
         figures=[
             ("Minutes", f"{len(there):,}", f"{quiet:,} of them quiet"),
             (
@@ -60,7 +61,7 @@ def view(minutes: Sequence[Minute]) -> View | None:
     )
 
 
-def _drawn(span: Sequence[Minute], missing: Sequence[tuple[datetime, datetime]], size: str) -> Markup:
+def _drawn(span: Sequence[Minute], missing: Sequence[tuple[datetime, datetime]], size: Size) -> Markup:
     fees = [_point(minute, minute.average_fee) for minute in span]
     counts = [_point(minute, minute.transactions) for minute in span]
     shades = [(begin.timestamp(), end.timestamp()) for begin, end in missing]
@@ -72,9 +73,7 @@ def _drawn(span: Sequence[Minute], missing: Sequence[tuple[datetime, datetime]],
     rows = [Row("missing", bars)] if bars else []
     told = f"{len(span)} minutes, of which {sum(minute.missing for minute in span)} are missing"
     first, last = span[0].time.timestamp(), (span[-1].time + MINUTE).timestamp()
-    return course(
-        "Minutes of the stream", told, plots, rows, (), first, last, size="wide" if size == "wide" else "narrow"
-    )
+    return course("Minutes of the stream", told, plots, rows, (), first, last, size=size)
 
 
 def _point(minute: Minute, value: float | None) -> Point:
