@@ -15,6 +15,7 @@ EXTRAS = {
         "cbor2",
         # Of cfn-lint only the schemas that it ships: what CloudFormation knows of each resource type.
         "cfn-lint",
+        "defusedxml",
         "duckdb",
         "flask",
         "flask-cors",
@@ -55,7 +56,16 @@ EXTRAS = {
     ],
     # What the Lambda functions carry with them (pipelines/functions.py), and localcloud's find in the environment.
     "functions": ["aws-lambda-powertools", "marshmallow"],
-    "test": ["hypothesis", "playwright", "pytest", "pytest-timeout", "pytest-xdist", "schemathesis", "uv"],
+    "test": [
+        "hypothesis",
+        "playwright",
+        "pytest",
+        "pytest-cov",
+        "pytest-timeout",
+        "pytest-xdist",
+        "schemathesis",
+        "uv",
+    ],
 }
 
 setup(
@@ -68,8 +78,12 @@ setup(
     install_requires=[
         "boto3==1.43.117",
         "dockerfile-parse==2.0.1",
+        # `mlops publish` checks templates with it.
+        "cfn-lint",
         "flask-swagger-ui",
         "jinja2",
+        "junitparser",
+        "pathspec",
         "psutil",
         "pyarrow",
         "pydantic==2.14.3",
@@ -80,7 +94,11 @@ setup(
         "setuptools",
         "typer",
     ],
-    package_data={"pipelines.api": ["*.j2"], "pipelines.report": ["*.css", "*.j2"]},
+    package_data={
+        "pipelines.api": ["*.j2"],
+        "pipelines.cost": ["prices/*.json"],
+        "pipelines.report": ["*.css", "*.j2"],
+    },
     extras_require={**EXTRAS, "all": sorted({need for needs in EXTRAS.values() for need in needs})},
     entry_points={
         "console_scripts": [
