@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
-from functools import cache
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
-from urllib.parse import parse_qs, quote, unquote
+from urllib.parse import quote
 
+from localcloud import s3_actions
+from localcloud.codebuild import names as codebuild_names
+from localcloud.codepipeline import names as codepipeline_names
+from localcloud.iam import passing
+from localcloud.iam.facts import tags_of
 from localcloud.kinesis.iterators import ShardIterator
 from localcloud.protocols import models
 from localcloud.protocols.http import HttpRequest
@@ -27,51 +31,48 @@ _PREFIXES = {
 }
 # IAM's name of the action where it is not the operation's.
 _ACTIONS = {
+    **{
+        ("budgets", operation): "ModifyBudget"
+        for operation in ("CreateBudget", "CreateNotification", "CreateSubscriber", "DeleteBudget", "UpdateBudget")
+    },
+    ("budgets", "DescribeBudget"): "ViewBudget",
     ("lambda", "Invoke"): "InvokeFunction",
-    ("s3", "CompleteMultipartUpload"): "PutObject",
-    ("s3", "CopyObject"): "PutObject",
-    ("s3", "CreateMultipartUpload"): "PutObject",
-    ("s3", "DeleteObjects"): "DeleteObject",
-    ("s3", "GetBucketEncryption"): "GetEncryptionConfiguration",
-    ("s3", "GetBucketLifecycleConfiguration"): "GetLifecycleConfiguration",
-    ("s3", "GetPublicAccessBlock"): "GetBucketPublicAccessBlock",
-    ("s3", "HeadBucket"): "ListBucket",
-    ("s3", "HeadObject"): "GetObject",
-    ("s3", "ListBuckets"): "ListAllMyBuckets",
-    ("s3", "ListMultipartUploads"): "ListBucketMultipartUploads",
-    ("s3", "ListObjectVersions"): "ListBucketVersions",
-    ("s3", "ListObjects"): "ListBucket",
-    ("s3", "ListObjectsV2"): "ListBucket",
-    ("s3", "ListParts"): "ListMultipartUploadParts",
-    ("s3", "PutBucketEncryption"): "PutEncryptionConfiguration",
-    ("s3", "PutBucketLifecycleConfiguration"): "PutLifecycleConfiguration",
-    ("s3", "PutPublicAccessBlock"): "PutBucketPublicAccessBlock",
-    ("s3", "UploadPart"): "PutObject",
-    ("s3", "UploadPartCopy"): "PutObject",
     ("sqs", "ChangeMessageVisibilityBatch"): "ChangeMessageVisibility",
     ("sqs", "DeleteMessageBatch"): "DeleteMessage",
     ("sqs", "SendMessageBatch"): "SendMessage",
 }
 # Members of requests that name a resource: what its ARN says after the account. Of several the first that is there.
 _MEMBERS: Mapping[str, tuple[tuple[str, str], ...]] = {
-    "athena": (("WorkGroup", "workgroup/{}"),),
+    "athena": (("WorkGroup", "workgroup/{}"), ("ResourceARN", "{}")),
     "cloudformation": (("StackName", "stack/{}/*"),),
-    "cloudwatch": (("AlarmName", "alarm:{}"), ("AlarmNames", "alarm:{}")),
+    "cloudwatch": (("AlarmName", "alarm:{}"), ("AlarmNames", "alarm:{}"), ("ResourceARN", "{}")),
+    "codecommit": (("resourceArn", "{}"), ("repositoryName", "{}"), ("oldName", "{}")),
+    "codeconnections": (("ConnectionArn", "{}"), ("ResourceArn", "{}")),
+    "codestar-connections": (("ConnectionArn", "{}"), ("ResourceArn", "{}")),
     "cognito-idp": (("UserPoolId", "userpool/{}"), ("ResourceArn", "{}")),
-    "dynamodb": (("TableName", "table/{}"),),
-    "ecr": (("repositoryName", "repository/{}"),),
-    "events": (("Rule", "rule/{}"), ("EventBusName", "event-bus/{}"), ("Name", "rule/{}")),
+    "dynamodb": (("TableName", "table/{}"), ("ResourceArn", "{}")),
+    "ecr": (("repositoryName", "repository/{}"), ("repositoryNames", "repository/{}"), ("resourceArn", "{}")),
     "firehose": (("DeliveryStreamName", "deliverystream/{}"),),
-    "iam": (("PolicyArn", "policy/{}"), ("RoleName", "role/{}"), ("PolicyName", "policy/{}")),
+    "iam": (
+        ("RoleName", "role/{}"),
+        ("PolicyArn", "{}"),
+        ("PolicyName", "policy/{}"),
+        ("OpenIDConnectProviderArn", "{}"),
+        ("UserName", "user/{}"),
+    ),
     "kinesisanalytics": (("ResourceARN", "{}"), ("ApplicationName", "application/{}")),
     "kinesis": (("StreamARN", "stream/{}"), ("StreamName", "stream/{}"), ("ResourceARN", "{}")),
-    "kms": (("KeyId", "key/{}"), ("AliasName", "{}")),
-    "lambda": (("FunctionName", "function:{}"), ("UUID", "event-source-mapping:{}")),
-    "logs": (("logGroupName", "log-group:{}"), ("logGroupNamePrefix", "log-group:{}*")),
+    "kms": (("KeyId", "key/{}"), ("AliasName", "{}"), ("TargetKeyId", "key/{}")),
+    "lambda": (("UUID", "event-source-mapping:{}"), ("FunctionName", "function:{}"), ("Resource", "{}")),
     "secretsmanager": (("SecretId", "secret:{}"), ("Name", "secret:{}")),
     "sns": (("TopicArn", "{}"), ("Name", "{}")),
     "sqs": (("QueueUrl", "{}"), ("QueueName", "{}")),
-    "ssm": (("Name", "parameter{}"), ("Names", "parameter{}"), ("Path", "parameter{}")),
+    "ssm": (
+        ("Name", "parameter{}"),
+        ("Names", "parameter{}"),
+        ("Path", "parameter{}"),
+        ("ResourceId", "parameter{}"),
+    ),
     "sts": (("RoleArn", "role/{}"),),
     "wafv2": (
         ("WebACLArn", "{}"),
@@ -91,18 +92,54 @@ _SAGEMAKER = {
     "ModelPackageGroup": "model-package-group",
     "Pipeline": "pipeline",
     "ProcessingJob": "processing-job",
+    "Project": "project",
     "TrainingJob": "training-job",
     "TransformJob": "transform-job",
 }
-_GLOBAL = ("iam", "sts")
-_ROLES = (
-    "RoleArn", "ExecutionRoleArn", "Role", "RoleARN", "ServiceExecutionRole", "taskRoleArn", "executionRoleArn",
-)  # fmt: skip
+_GLOBAL = ("budgets", "iam", "sts")
 _BY_STATEMENT = ("BatchExecuteStatement", "ExecuteStatement", "ExecuteTransaction")
 _STATEMENT = re.compile(
     r"""\s*(INSERT\s+INTO|UPDATE|DELETE\s+FROM|SELECT\b.*?\bFROM)\s+"?([\w.-]+)""", re.IGNORECASE | re.DOTALL
 )
-_PASSING = re.compile(r"(Create|Update|Put|Start|Execute|Register)")
+
+
+# What who makes something with tags must be allowed beside, where it is not part of making it.
+_TAGGING: Mapping[str, str] = {
+    "athena": "TagResource",
+    "budgets": "TagResource",
+    "cloudwatch": "TagResource",
+    "codecommit": "TagResource",
+    "codepipeline": "TagResource",
+    "dynamodb": "TagResource",
+    "ecr": "TagResource",
+    "ecs": "TagResource",
+    "events": "TagResource",
+    "firehose": "TagDeliveryStream",
+    "kinesisanalytics": "TagResource",
+    "kms": "TagResource",
+    "lambda": "TagResource",
+    "logs": "TagResource",
+    "sagemaker": "AddTags",
+    "scheduler": "TagResource",
+    "secretsmanager": "TagResource",
+    "sns": "TagResource",
+    "sqs": "TagQueue",
+    "ssm": "AddTagsToResource",
+    "wafv2": "TagResource",
+}
+# What has no name before it is made: its tags are put on any one of its kind.
+_NAMED_BY_THE_SERVICE = {"kms": "key/{}", "lambda": "event-source-mapping:{}"}
+_MAKING = frozenset(
+    {
+        "PutCompositeAlarm",
+        "PutDashboard",
+        "PutMetricAlarm",
+        "PutParameter",
+        "PutRule",
+        "RegisterTaskDefinition",
+        "RunTask",
+    }
+)
 
 
 class Actions:
@@ -119,45 +156,28 @@ class Actions:
         if service == "dynamodb" and operation in _BY_STATEMENT:
             yield from self._of_statements(params)
             return
-        prefix = _PREFIXES.get(service, service)
+        prefix = prefix_of(service)
         action = f"{prefix}:{_ACTIONS.get((service, operation), operation)}"
         for resource in self._resources(prefix, operation, params):
             yield action, resource
+        if prefix == "codecommit" and operation == "CreateRepository" and params.get("tags"):
+            yield "codecommit:TagResource", self._arn(prefix, "{}", params["repositoryName"])
         if prefix == "wafv2":
             yield from self._of_web_acls(action, operation, params)
-        if service not in _GLOBAL and _PASSING.match(operation):
-            for member in _ROLES:
-                role = params.get(member)
-                if isinstance(role, str) and ":role/" in role:
-                    yield "iam:PassRole", role
-        if prefix == "scheduler" and params.get("Target"):
-            yield "iam:PassRole", str(params["Target"]["RoleArn"])
-        if prefix == "firehose":
-            # Of what it reads, and of where it writes; most often it is one.
-            given = [
-                member["RoleARN"] for member in params.values() if isinstance(member, dict) and "RoleARN" in member
-            ]
-            for role in dict.fromkeys(given):
-                yield "iam:PassRole", str(role)
+        if (tagging := _tagging(prefix, operation)) and tags_of(params):
+            for resource in self._resources(prefix, operation, params):
+                of_its_kind = _NAMED_BY_THE_SERVICE.get(prefix) if resource == "*" else None
+                yield f"{prefix}:{tagging}", self._arn(prefix, of_its_kind, "*") if of_its_kind else resource
+        for role in passing.roles(prefix, operation, params):
+            yield "iam:PassRole", role
 
     def of_request(self, service: str, request: HttpRequest) -> Iterator[tuple[str, str]]:
         """The same of a request that is not parsed: one for the leaf."""
         if service == "s3":
-            yield from self._of_s3(request)
+            yield from s3_actions.actions(request)
             return
         protocol = models.protocol_of(request) or models.QUERY
-        yield from self.of(service, models.operation_name(request, protocol), _members(request, protocol))
-
-    def _of_s3(self, request: HttpRequest) -> Iterator[tuple[str, str]]:
-        action = f"s3:{_s3_action(request)}"
-        bucket, _, key = unquote(request.path).lstrip("/").partition("/")
-        if not bucket:
-            yield action, "*"
-        else:
-            yield action, f"arn:aws:s3:::{bucket}/{key}" if key else f"arn:aws:s3:::{bucket}"
-        source = request.headers.get("x-amz-copy-source")
-        if source is not None:
-            yield "s3:GetObject", f"arn:aws:s3:::{unquote(source).partition('?')[0].lstrip('/')}"
+        yield from self.of(service, models.operation_name(request, protocol), members_of(request))
 
     def _of_statements(self, params: Params) -> Iterator[tuple[str, str]]:
         """PartiQL's actions are called after the statements, each with the table that it names."""
@@ -195,8 +215,8 @@ class Actions:
             found = self._of_scheduler(operation, params)
         elif prefix == "ecs":
             found = self._of_ecs(operation, params)
-        elif prefix == "dynamodb" and isinstance(params.get("RequestItems"), dict):
-            found = [self._arn("dynamodb", "table/{}", name) for name in params["RequestItems"]]
+        elif prefix in _OWN_WAYS:
+            found = _OWN_WAYS[prefix](self, operation, params)
         elif prefix == "kinesis" and "ShardIterator" in params:
             found = self._of_iterator(params)
         else:
@@ -236,6 +256,96 @@ class Actions:
             return [self._arn("ecs", "cluster/{}", name) for name in params.get("clusters") or [cluster]]
         return []
 
+    def _of_dynamodb(self, operation: str, params: Params) -> list[str]:
+        """What names an index is about that alone."""
+        if isinstance(params.get("RequestItems"), dict):
+            return [self._arn("dynamodb", "table/{}", name) for name in params["RequestItems"]]
+        if params.get("IndexName"):
+            return [self._arn("dynamodb", f"table/{{}}/index/{params['IndexName']}", str(params.get("TableName")))]
+        return self._of_members("dynamodb", params)
+
+    def _of_ec2(self, operation: str, params: Params) -> list[str]:
+        """Of what our templates make there, security groups; its descriptions are on no resource."""
+        if operation.startswith("Describe"):
+            return []
+        if operation == "CreateSecurityGroup":
+            vpc = str(params.get("VpcId") or "*")
+            return [self._arn("ec2", "security-group/{}", "*"), self._arn("ec2", "vpc/{}", vpc)]
+        given = params.get("ResourceId") or params.get("Resources") or [params.get("GroupId")]
+        groups = [str(one) for one in given if str(one).startswith("sg-")]
+        return [self._arn("ec2", "security-group/{}", group) for group in groups]
+
+    def _of_events(self, operation: str, params: Params) -> list[str]:
+        """A rule's ARN names its bus, unless that is the account's own."""
+        if params.get("ResourceARN"):
+            return [str(params["ResourceARN"])]
+        if operation == "PutEvents":
+            buses = (entry.get("EventBusName") or "default" for entry in params.get("Entries") or ())
+            return [self._arn("events", "event-bus/{}", name) for name in dict.fromkeys(buses)]
+        bus = str(params.get("EventBusName") or "default").rpartition("/")[2]
+        if operation.endswith("EventBus"):
+            return [self._arn("events", "event-bus/{}", str(params.get("Name") or "default"))]
+        name = (
+            params.get("Rule")
+            or params.get("Name")
+            or (f"{params.get('NamePrefix', '')}*" if "Rule" in operation else "")
+        )
+        return [self._arn("events", "rule/{}" if bus == "default" else f"rule/{bus}/{{}}", name)] if name else []
+
+    def _of_lambda(self, operation: str, params: Params) -> list[str]:
+        """Event source mappings are known by their id, and before they have one by nothing."""
+        if operation in ("CreateEventSourceMapping", "ListEventSourceMappings"):
+            return []
+        return self._of_members("lambda", params)
+
+    def _of_logs(self, operation: str, params: Params) -> list[str]:
+        """As CloudWatch Logs has it: with a stream, even where the request names none."""
+        if params.get("resourceArn"):
+            return [f"{str(params['resourceArn']).removesuffix(':*')}:log-stream:"]
+        group = params.get("logGroupName") or params.get("logGroupIdentifier") or ""
+        group = str(group).rpartition(":log-group:")[2].removesuffix(":*")
+        if not group and not operation.startswith("DescribeLogGroups"):
+            return []
+        return [self._arn("logs", f"log-group:{group}:log-stream:{{}}", str(params.get("logStreamName") or ""))]
+
+    def _of_athena(self, operation: str, params: Params) -> list[str]:
+        """A query is of the group that it was started in, of which there is one."""
+        found = self._of_members("athena", params)
+        of_query = "QueryExecution" in operation or operation.startswith("GetQuery")
+        return found or ([self._arn("athena", "workgroup/{}", "primary")] if of_query else [])
+
+    def _of_cloudwatch(self, operation: str, params: Params) -> list[str]:
+        """Dashboards have no region; alarms that are not named are all of them."""
+        names = params.get("DashboardNames") or [params.get("DashboardName")]
+        if names[0]:
+            return [f"arn:aws:cloudwatch::{self._account_id}:dashboard/{name}" for name in names]
+        found = self._of_members("cloudwatch", params)
+        return found or ([self._arn("cloudwatch", "alarm:{}", "*")] if operation.startswith("DescribeAlarm") else [])
+
+    def _of_budgets(self, operation: str, params: Params) -> list[str]:
+        if params.get("ResourceARN"):
+            return [str(params["ResourceARN"])]
+        budget = params.get("Budget") or params.get("NewBudget") or params
+        return [self._arn("budgets", "budget/{}", str(budget["BudgetName"]))] if budget.get("BudgetName") else []
+
+    def _of_codebuild(self, operation: str, params: Params) -> list[str]:
+        return [self._arn("codebuild", "{}", name) for name in codebuild_names.in_policies(operation, params)]
+
+    def _of_codepipeline(self, operation: str, params: Params) -> list[str]:
+        return [self._arn("codepipeline", "{}", name) for name in codepipeline_names.in_policies(operation, params)]
+
+    def _of_iam(self, operation: str, params: Params) -> list[str]:
+        """What has a path has it in its ARN. A policy is put on a role: the role is what the call is about."""
+        path = str(params.get("Path") or "/").lstrip("/")
+        if operation == "CreateServiceLinkedRole":
+            return [self._arn("iam", f"role/aws-service-role/{params.get('AWSServiceName')}/{{}}", "*")]
+        if operation == "CreateOpenIDConnectProvider":
+            return [self._arn("iam", "oidc-provider/{}", str(params.get("Url", "")).removeprefix("https://"))]
+        if operation in ("CreateRole", "CreatePolicy"):
+            noun = operation.removeprefix("Create")
+            return [self._arn("iam", f"{noun.lower()}/{path}{{}}", str(params.get(f"{noun}Name", "")))]
+        return self._of_members("iam", params)
+
     def _of_members(self, prefix: str, params: Params) -> list[str]:
         for member, form in _MEMBERS.get(prefix, ()):
             value = params.get(member)
@@ -261,9 +371,20 @@ class Actions:
         about = sorted((noun for noun in named if noun in operation), key=len) or sorted(named, key=len)
         if about:
             return [named[about[-1]]]
+        if isinstance(params.get("DomainId"), str):
+            return [self._arn("sagemaker", "domain/{}", params["DomainId"])]
         for member in ("ResourceArn", "PipelineExecutionArn"):
             if isinstance(params.get(member), str):
                 return [params[member]]
+        return []
+
+    def _of_servicecatalog(self, operation: str, params: Params) -> list[str]:
+        """Products and portfolios; their ARNs are those of a service of another name."""
+        for member in ("ProductId", "PortfolioId", "Id"):
+            name = str(params.get(member))
+            kind = {"port": "portfolio", "prod": "product"}.get(name.partition("-")[0])
+            if kind is not None:
+                return [self._arn("catalog", f"{kind}/{{}}", name)]
         return []
 
     def _arn(self, prefix: str, form: str, name: str) -> str:
@@ -277,8 +398,39 @@ class Actions:
         return f"arn:aws:{prefix}:{region}:{self._account_id}:{form.format(name)}"
 
 
-def _members(request: HttpRequest, protocol: str) -> Params:
-    if protocol != models.JSON:
+_OWN_WAYS: Mapping[str, Callable[[Actions, str, Params], list[str]]] = {
+    "athena": Actions._of_athena,
+    "budgets": Actions._of_budgets,
+    "codebuild": Actions._of_codebuild,
+    "codepipeline": Actions._of_codepipeline,
+    "cloudwatch": Actions._of_cloudwatch,
+    "dynamodb": Actions._of_dynamodb,
+    "ec2": Actions._of_ec2,
+    "events": Actions._of_events,
+    "iam": Actions._of_iam,
+    "lambda": Actions._of_lambda,
+    "logs": Actions._of_logs,
+    "servicecatalog": Actions._of_servicecatalog,
+}
+
+
+def prefix_of(service: str) -> str:
+    """IAM's prefix of a service, by its botocore name."""
+    return _PREFIXES.get(service, service)
+
+
+def _tagging(prefix: str, operation: str) -> str | None:
+    """The action that who makes something with tags must be allowed beside."""
+    if not operation.startswith("Create") and operation not in _MAKING:
+        return None
+    if prefix == "iam":
+        return f"Tag{operation.removeprefix('Create')}"
+    return _TAGGING.get(prefix)
+
+
+def members_of(request: HttpRequest) -> Params:
+    """The members of a request for the leaf: of a query request its fields, as they are named there."""
+    if (models.protocol_of(request) or models.QUERY) != models.JSON:
         return models.form(request)
     try:
         found = json.loads(request.body)
@@ -290,7 +442,7 @@ def _members(request: HttpRequest, protocol: str) -> Params:
 def operation_of(service: str, request: HttpRequest) -> str:
     """The operation that a request for the leaf asks for, by its name in the service's model; of S3 in path style."""
     if service == "s3":
-        return _s3_operation(request)
+        return s3_actions.operation_of(request)
     return models.operation_name(request, models.protocol_of(request) or models.QUERY)
 
 
@@ -298,42 +450,3 @@ def _verb_and_table(statement: str) -> tuple[str, str]:
     """As `("Insert", "a-table")`; a statement that is none reads nothing."""
     found = _STATEMENT.match(statement)
     return (found[1].split()[0].capitalize(), found[2]) if found is not None else ("Select", "")
-
-
-def _s3_action(request: HttpRequest) -> str:
-    operation = _s3_operation(request)
-    return _ACTIONS.get(("s3", operation), operation)
-
-
-def _s3_operation(request: HttpRequest) -> str:
-    """The operation whose address fits; S3's model gives each a method, a path and perhaps a subresource."""
-    bucket, _, key = request.path.lstrip("/").partition("/")
-    level = "key" if key else "bucket" if bucket else "service"
-    fields = parse_qs(request.query, keep_blank_values=True)
-    for method, at, names, operation, copies in _s3_operations():
-        if method == request.method and at == level and names <= fields.keys():
-            if copies != ("x-amz-copy-source" in request.headers) and operation in ("CopyObject", "PutObject"):
-                continue
-            return operation
-    return request.method
-
-
-@cache
-def _s3_operations() -> tuple[tuple[str, str, frozenset[str], str, bool], ...]:
-    """Method, level, query fields, name, and whether it copies; those with the most query fields first."""
-    model = models.service_model("s3")
-    found = []
-    for name in model.operation_names:
-        operation = model.operation_model(name)
-        path, _, query = str(operation.http["requestUri"]).partition("?")
-        level = "key" if "{Key+}" in path else "bucket" if "{Bucket}" in path else "service"
-        names = frozenset(part.partition("=")[0] for part in query.split("&") if part) - {"x-id"}
-        members = operation.input_shape.members if operation.input_shape is not None else {}
-        required = operation.input_shape.required_members if operation.input_shape is not None else []
-        names |= {
-            member.serialization["name"]
-            for key, member in members.items()
-            if key in required and member.serialization.get("location") == "querystring"
-        }
-        found.append((operation.http["method"], level, frozenset(names), name, "CopySource" in required))
-    return tuple(sorted(found, key=lambda one: -len(one[2])))

@@ -1,8 +1,8 @@
 """Bucket policies on their way to moto and back.
 
-moto applies bucket policies without evaluating conditions: a statement that denies what does not come by TLS would deny
-everything. What has a condition is therefore kept from being applied, by a principal that moto passes over, and shown
-as it was given. Statements without conditions are applied.
+moto applies bucket policies without evaluating conditions, nor does it know who asks: a statement that denies what does
+not come by TLS would deny everything. What localcloud evaluates itself (`localcloud.iam`) is kept from being applied
+there, by a principal that moto passes over, and shown as it was given.
 """
 
 from __future__ import annotations
@@ -36,6 +36,11 @@ def from_leaf(response: HttpResponse) -> HttpResponse:
     return replace(response, body=_changed(response.body, _restored))
 
 
+def restored(policy: str) -> str:
+    """A policy as it was put, of one that moto keeps."""
+    return _changed(policy.encode(), _restored).decode()
+
+
 def _changed(body: bytes, change: Any) -> bytes:
     try:
         policy = json.loads(body)
@@ -50,8 +55,6 @@ def _changed(body: bytes, change: Any) -> bytes:
 
 
 def _set_aside(statement: dict[str, Any]) -> dict[str, Any]:
-    if not statement.get("Condition"):
-        return statement
     return {**statement, "Principal": _SET_ASIDE + json.dumps(statement.get("Principal"))}
 
 

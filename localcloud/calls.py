@@ -6,6 +6,7 @@ that differ in nothing but their time are counted, not listed.
 
 from __future__ import annotations
 
+import json
 import threading
 from collections import Counter
 from collections.abc import Sequence
@@ -16,13 +17,15 @@ from localcloud.store import opened, transaction
 
 _FORMAT = 1
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS calls (
+DROP TABLE IF EXISTS calls;     -- of a localcloud that did not keep which statements it was
+CREATE TABLE IF NOT EXISTS made (
     principal TEXT NOT NULL,    -- the ARN of the role, or of the account's root
     action TEXT NOT NULL,       -- as in a policy: s3:GetObject
     resource TEXT NOT NULL,     -- an ARN, or * where the action has none
     error TEXT NOT NULL,        -- the code of the error that it was answered with; empty for none
+    statements TEXT NOT NULL,   -- of policies: those that allow it, or that deny it, as a JSON list
     count INTEGER NOT NULL,
-    PRIMARY KEY (principal, action, resource, error)
+    PRIMARY KEY (principal, action, resource, error, statements)
 ) WITHOUT ROWID
 """
 _WRITE_SECONDS = 1.0
@@ -36,6 +39,8 @@ class Call:
     action: str
     resource: str
     error: str = ""
+    statements: tuple[str, ...] = ()
+    """The statements of policies that allow it, each for itself, or that deny it: as `policy/Sid`."""
 
 
 class Calls:
@@ -61,11 +66,11 @@ class Calls:
         self._write()
         with self._writing:
             rows = self._connection.execute(
-                "SELECT principal, action, resource, error, count FROM calls WHERE ?1 IS NULL OR principal = ?1"
-                " ORDER BY principal, action, resource, error",
+                "SELECT principal, action, resource, error, statements, count FROM made"
+                " WHERE ?1 IS NULL OR principal = ?1 ORDER BY principal, action, resource, error, statements",
                 (principal,),
             ).fetchall()
-        return [(Call(*row[:4]), row[4]) for row in rows]
+        return [(Call(row[0], row[1], row[2], row[3], tuple(json.loads(row[4]))), row[5]) for row in rows]
 
     def close(self) -> None:
         """Write what was counted, and close the file."""
@@ -84,9 +89,12 @@ class Calls:
             added, self._added = self._added, Counter()
         if not added:
             return
-        rows = [(call.principal, call.action, call.resource, call.error, count) for call, count in added.items()]
+        rows = [
+            (call.principal, call.action, call.resource, call.error, json.dumps(call.statements), count)
+            for call, count in added.items()
+        ]
         with self._writing, transaction(self._connection):
             self._connection.executemany(
-                "INSERT INTO calls VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET count = count + excluded.count",
+                "INSERT INTO made VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET count = count + excluded.count",
                 rows,
             )

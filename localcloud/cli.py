@@ -1,4 +1,4 @@
-"""The command `localcloud`: up, status, advance, calls, faults, logs, down.
+"""The command `localcloud`: up, status, advance, calls, iam, faults, logs, down.
 
 Results go to stdout, messages to stderr.
 """
@@ -26,6 +26,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+iam = typer.Typer(help="Roles: what they may, and what they did.", no_args_is_help=True)
+app.add_typer(iam, name="iam")
 
 PortOption = Annotated[int, typer.Option("--port", help="The port on 127.0.0.1.", min=0, max=65535)]
 
@@ -139,6 +142,43 @@ def calls(
     for call in found:
         outcome = f"  {call['error']}" if call["error"] else ""
         typer.echo(f"{call['principal']}  {call['action']}  {call['resource']}  {call['count']}{outcome}")
+
+
+@iam.callback()
+def _group() -> None:
+    """A command of one is a group all the same."""
+
+
+@iam.command()
+def report(
+    role: Annotated[str | None, typer.Option("--role", help="The ARN or the name of one role.")] = None,
+    port: PortOption = instance.DEFAULT_PORT,
+    as_json: Annotated[bool, typer.Option("--json", help="The same for machines.")] = False,
+    unused: Annotated[
+        bool,
+        typer.Option("--unused", help="Only what was never used, and is not explained; exit status 1 if there is any."),
+    ] = False,
+) -> None:
+    """Say of each role which actions its policies allow, how often each was used, and what was denied."""
+    # Imported here: boto3 takes a third of a second.
+    from localcloud.iam.report import lines
+
+    found = instance.rights(port, role)
+    if role is not None and not found:
+        raise LocalcloudError(f"there is no role {role}; `localcloud iam report` without --role shows all")
+    left = [one for one in found if one["unexplained"]]
+    if as_json:
+        typer.echo(json.dumps(left if unused else found, indent=2))
+    else:
+        for line in lines(found, unused_only=unused):
+            typer.echo(line)
+    if unused and left:
+        typer.echo(
+            "remove them from the policies, or say why they are there in the role's metadata in its template:"
+            " Metadata: {UnusedActions: {action: reason}}",
+            err=True,
+        )
+        raise typer.Exit(1)
 
 
 @app.command()

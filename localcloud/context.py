@@ -14,6 +14,7 @@ from localcloud.store import Store
 if TYPE_CHECKING:
     from localcloud.calls import Calls
     from localcloud.clients import Clients
+    from localcloud.iam.authority import Authority
     from localcloud.leaf import Leaf
     from localcloud.principals import Principals
     from localcloud.timetable import Timetable
@@ -43,6 +44,8 @@ class Context:
     """boto3 clients of localcloud itself, for services that call others as a user would. Not before the start."""
     calls: Calls
     """The record of every call."""
+    authority: Authority
+    """What says whether a role may do something that a service does for it without a call."""
     web: Web
     """Where services answer that have addresses of their own."""
 

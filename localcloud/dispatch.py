@@ -7,7 +7,7 @@ import logging
 import random
 import sqlite3
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,12 +15,16 @@ from botocore.exceptions import ClientError
 from botocore.model import OperationModel, ServiceModel
 
 from localcloud import bucket_policies, chunked, queue_policies, routing, services
-from localcloud.actions import Actions, operation_of
+from localcloud.actions import Actions, members_of, operation_of, prefix_of
 from localcloud.calls import Call
 from localcloud.context import Context, Request
 from localcloud.errors import ServiceError
 from localcloud.expiry import Expiry
 from localcloud.faults import Faults
+from localcloud.iam import documents, objects
+from localcloud.iam.encryption import Encryption
+from localcloud.iam.facts import Asked
+from localcloud.iam.sessions import Sessions
 from localcloud.leaf import LeafUnavailable
 from localcloud.notices.topics import Topics
 from localcloud.protocols import fault, models, request, response, validation
@@ -55,6 +59,8 @@ class Dispatcher:
         self._context, self._topics, self._expiry, self._queue_metrics = context, topics, expiry, queue_metrics
         self._queues = LongPolling(context.leaf)
         self._actions = Actions(context.region, context.account_id)
+        self._encryption = Encryption(context.authority, lambda name: context.leaf.client(name), context.region)
+        self._sessions = Sessions(context.authority, context.principals, lambda: context.leaf.client("iam"))
         self._services: Mapping[str, Service] = {service.name: service for service in implemented}
         if unknown := self._services.keys() - set(services.OWNED):
             raise ValueError(f"{', '.join(sorted(unknown))}: not among localcloud.services.OWNED")
@@ -85,7 +91,11 @@ class Dispatcher:
             plain = target.protocol == models.JSON and "content-encoding" not in http.headers
             short = plain and len(http.body) <= _MOST_QUICK_BYTES
             operation = models.operation_name(http, target.protocol) if short else ""
-        return self._answer(target, http, faults) if operation in quick else None
+        if operation not in quick:
+            return None
+        # Policies that have not been read yet are moto's to tell, which may be busy.
+        caller = self._context.principals.caller(target.access_key)
+        return self._answer(target, http, faults) if self._context.authority.is_at_hand(caller) else None
 
     def _answer(self, target: Target, http: HttpRequest, faults: Faults | None) -> HttpResponse:
         request_id = _request_id()
@@ -127,7 +137,7 @@ class Dispatcher:
         try:
             faults.check(target.service, operation)
         except ServiceError as refused:
-            self._record(target, self._actions.of_request(target.service, http), refused.code)
+            self._record(self._unjudged(target, self._actions.of_request(target.service, http)), refused.code)
             raise
         return faults.around_leaf(target.service, operation, http, lambda passed_on: self._stored(target, passed_on))
 
@@ -136,6 +146,25 @@ class Dispatcher:
             http = routing.path_style(http)
             if chunked.is_chunked(http):
                 http = chunked.decode(http)
+        operation = operation_of(target.service, http)
+        if target.service == "sts" and operation in self._sessions.operations:
+            return self._session(target, http, operation)
+        params = members_of(http) if target.service != "s3" else {}
+        caller = self._context.principals.caller(target.access_key)
+        asked = Asked(target.service, operation, params, http.headers, http.query, http.client)
+        authority, pairs = self._context.authority, list(self._actions.of_request(target.service, http))
+        deletion = None
+        if (target.service, operation) == ("s3", "DeleteObjects"):
+            deletion, calls = objects.Deletion.judged(authority, caller, asked, http, pairs)
+            left = deletion.request()
+            if left is None:
+                return deletion.response(None)
+            http = left
+        else:
+            calls = authority.authorise(caller, target.service, target.protocol, asked, pairs)
+        if target.service == "s3":
+            calls = [*calls, *self._encryption.check_writing(caller, operation, _bucket(http), http)]
+        documents.check(target.service, operation, params, http.body, lambda: self._context.leaf.client("iam"))
         headers = {name: value for name, value in http.headers.items() if name not in _NOT_FOR_LEAF}
         passed_on = HttpRequest(http.method, http.path, http.query, headers, http.body)
         if target.service == "sqs":
@@ -154,8 +183,14 @@ class Dispatcher:
         if target.service in ("sqs", "sns") and self._queue_metrics is not None:
             self._queue_metrics.stirred()
         error = str(response.status) if response.status >= 400 else ""
-        self._record(target, self._actions.of_request(target.service, http), error)
-        return response
+        if target.service == "s3" and response.status == 404:
+            calls = [*calls, *objects.check_missing(authority, caller, asked, pairs[0][1], response)]
+        elif target.service == "s3":
+            calls = [*calls, *self._encryption.check_reading(caller, operation, _bucket(http), response)]
+            self._encryption.called(operation)
+        self._record(calls, error)
+        authority.called(target.service, operation, params)
+        return deletion.response(response) if deletion is not None else response
 
     def _queue_policy(self, url: str) -> str | None:
         sqs = self._context.leaf.client("sqs")
@@ -173,16 +208,16 @@ class Dispatcher:
         handler = service.operations.get(operation.name) if service is not None else None
         if handler is None:
             raise _unknown_operation(target.service, operation.name)
-        params = request.parse(operation, target.protocol, http)
-        validation.check_request(params, operation.input_shape, code=_validation_code(model))
-        called = Request(
-            service=target.service,
-            operation=operation.name,
-            params=params,
-            region=target.region or self._context.region,
-            access_key=target.access_key,
-            headers=http.headers,
-        )
+        called = self._called(target, http, operation, model)
+        params = called.params
+        pairs = self._actions.of(target.service, operation.name, params)
+        if target.access_key is None:
+            # Who signs in has no credentials yet: no policy is about them.
+            calls = self._unjudged(target, pairs)
+        else:
+            caller = self._context.principals.caller(target.access_key)
+            asked = Asked(prefix_of(target.service), operation.name, params, http.headers, http.query, http.client)
+            calls = self._context.authority.authorise(caller, target.service, target.protocol, asked, pairs)
         error = "InternalFailure"
         try:
             if faults is None:
@@ -198,16 +233,46 @@ class Dispatcher:
             error = refused.code
             raise
         finally:
-            self._record(target, self._actions.of(target.service, operation.name, params), error)
+            self._record(calls, error)
+        self._context.authority.called(target.service, operation.name, params)
         validation.check_response(result, operation.output_shape)
         return response.serialise(
             operation, target.protocol, result, request_id=request_id, json_version=_json_version(http)
         )
 
-    def _record(self, target: Target, actions: Iterable[tuple[str, str]], error: str) -> None:
+    def _session(self, target: Target, http: HttpRequest, name: str) -> HttpResponse:
+        """What STS answers about roles: it records itself what it was asked."""
+        model = models.service_model("sts")
+        operation = model.operation_model(name)
+        called = self._called(target, http, operation, model)
+        result = _without_none(self._sessions.operations[name](called))
+        validation.check_response(result, operation.output_shape)
+        return response.serialise(operation, target.protocol, result, request_id=_request_id())
+
+    def _called(self, target: Target, http: HttpRequest, operation: OperationModel, model: ServiceModel) -> Request:
+        params = request.parse(operation, target.protocol, http)
+        validation.check_request(params, operation.input_shape, code=_validation_code(model))
+        return Request(
+            service=target.service,
+            operation=operation.name,
+            params=params,
+            region=target.region or self._context.region,
+            access_key=target.access_key,
+            headers=http.headers,
+        )
+
+    def _unjudged(self, target: Target, pairs: Iterable[tuple[str, str]]) -> Sequence[Call]:
         principal = self._context.principals.of(target.access_key)
-        for action, resource in actions:
-            self._context.calls.add(Call(principal, action, resource, error))
+        return [Call(principal, action, resource) for action, resource in pairs]
+
+    def _record(self, calls: Sequence[Call], error: str) -> None:
+        for call in calls:
+            self._context.calls.add(replace(call, error=error) if error else call)
+
+
+def _bucket(http: HttpRequest) -> str:
+    """Of a request to S3 in path style."""
+    return http.path.lstrip("/").partition("/")[0]
 
 
 def _request_id() -> str:

@@ -28,6 +28,7 @@ STATUS_PATH = "/_localcloud/status"
 ADVANCE_PATH = "/_localcloud/advance"
 CALLS_PATH = "/_localcloud/calls"
 FAULTS_PATH = "/_localcloud/faults"
+RIGHTS_PATH = "/_localcloud/iam"
 _TELL_SECONDS = 1.0
 _LOCK_NAME = "localcloud.lock"
 _TEMPORARY_PREFIX = "localcloud-"
@@ -187,6 +188,15 @@ def calls(port: int, principal: str | None) -> list[dict[str, Any]]:
     query(port)
     chosen = f"?{urllib.parse.urlencode({'principal': principal})}" if principal else ""
     found: list[dict[str, Any]] = _ask(port, f"{CALLS_PATH}{chosen}")["calls"]
+    return found
+
+
+def rights(port: int, role: str | None = None) -> list[dict[str, Any]]:
+    """What roles may and did, of one (an ARN or a name) or of all, as `localcloud.iam.report` says it. Raises
+    LocalcloudError if there is no localcloud at the port."""
+    query(port)
+    chosen = f"?{urllib.parse.urlencode({'role': role})}" if role else ""
+    found: list[dict[str, Any]] = _ask(port, f"{RIGHTS_PATH}{chosen}")["roles"]
     return found
 
 

@@ -31,7 +31,9 @@ from localcloud.context import Context
 from localcloud.dispatch import Dispatcher
 from localcloud.expiry import Expiry
 from localcloud.faults import FaultError, Faults
-from localcloud.instance import ADVANCE_PATH, CALLS_PATH, FAULTS_PATH, STATUS_PATH
+from localcloud.iam.account import authority
+from localcloud.iam.report import Report
+from localcloud.instance import ADVANCE_PATH, CALLS_PATH, FAULTS_PATH, RIGHTS_PATH, STATUS_PATH
 from localcloud.leaf import Leaf
 from localcloud.notices.topics import Topics
 from localcloud.principals import Principals
@@ -79,6 +81,8 @@ def build(
     region = default_region()
     leaf = Leaf(None if temporary else state_dir / "leaf", region=region, account_id=ACCOUNT_ID, clock=clock)
     principals = Principals(store, ACCOUNT_ID)
+    clients = Clients(region, principals)
+    calls = Calls(state_dir / "calls.sqlite")
     endpoint_url = f"http://127.0.0.1:{port}"
     context = Context(
         store=store,
@@ -91,8 +95,9 @@ def build(
         timetable=Timetable(clock, partial(_keep_reached, store), (reached or {}).get("Moment")),
         signals=Signals(),
         principals=principals,
-        clients=Clients(region, principals),
-        calls=Calls(state_dir / "calls.sqlite"),
+        clients=clients,
+        calls=calls,
+        authority=authority(leaf, store, clients, principals, calls, clock, region, ACCOUNT_ID),
         web=Web(endpoint_url),
     )
     return Application(context, create_services(context), port=port, temporary=temporary)
@@ -138,6 +143,7 @@ class Application:
                 Route(STATUS_PATH, self._status),
                 Route(ADVANCE_PATH, self._advance, methods=["POST"]),
                 Route(CALLS_PATH, self._calls),
+                Route(RIGHTS_PATH, self._rights),
                 Route(FAULTS_PATH, self._set_faults, methods=["POST"]),
                 Route(FAULTS_PATH, self._show_faults),
             ],
@@ -188,11 +194,15 @@ class Application:
             await self._own(scope, receive, send)
             return
         http = _from_scope(scope)
-        is_web = http.path.startswith(WEB_PREFIX)
+        mounted = self.context.web.mounted(http.path)
+        is_web = mounted is None and http.path.startswith(WEB_PREFIX)
         try:
             routing.check_host(http, self._port, any_origin=is_web)
         except routing.HostRefused as error:
             await PlainTextResponse(f"localcloud: {error}\n", 403)(scope, receive, send)
+            return
+        if mounted is not None:
+            await mounted(scope, receive, send)
             return
         if _raw_path(scope).startswith(_OWN_PREFIX):
             await self._own(scope, receive, send)
@@ -233,6 +243,18 @@ class Application:
         """Who called what, of one principal (`?principal=`) or of all."""
         found = await asyncio.to_thread(self.context.calls.list, request.query_params.get("principal"))
         return JSONResponse({"calls": [{**asdict(call), "count": count} for call, count in found]})
+
+    async def _rights(self, request: StarletteRequest) -> Response:
+        """What roles may and did, of one (`?role=`, by ARN or name) or of all."""
+        context = self.context
+        report = Report(
+            context.authority.roles,
+            lambda: context.leaf.client("iam"),
+            lambda: context.clients.of("cloudformation"),
+            context.calls.list,
+        )
+        found = await asyncio.to_thread(report.roles, request.query_params.get("role"))
+        return JSONResponse({"roles": found})
 
     async def _show_faults(self, request: StarletteRequest) -> Response:
         return JSONResponse({"faults": self._faults.described()})

@@ -25,6 +25,8 @@ OWNED = (
     "codepipeline",
     "codebuild",
     "codecommit",
+    "codeconnections",
+    "codestar-connections",
     "cloudformation",
     "athena",
     "application-autoscaling",
@@ -34,6 +36,8 @@ OWNED = (
     "firehose",
     "ecs",
     "kinesisanalyticsv2",
+    "servicecatalog",
+    "budgets",
 )
 """By botocore name. None of these ever reaches moto: what is not implemented here answers UnknownOperationException."""
 
@@ -44,13 +48,18 @@ IN_PART: Mapping[str, frozenset[str]] = {
             "AuthorizeSecurityGroupIngress",
             "CreateSecurityGroup",
             "CreateTags",
+            "CreateVpcEndpoint",
             "DeleteSecurityGroup",
             "DeleteTags",
+            "DeleteVpcEndpoints",
             "DescribeAvailabilityZones",
+            "DescribeRouteTables",
             "DescribeSecurityGroupRules",
             "DescribeSecurityGroups",
             "DescribeSubnets",
+            "DescribeVpcEndpoints",
             "DescribeVpcs",
+            "ModifyVpcEndpoint",
             "RevokeSecurityGroupEgress",
             "RevokeSecurityGroupIngress",
         }
@@ -96,8 +105,15 @@ def create(context: Context, flink_python: Path | None = None) -> Sequence[Servi
     from localcloud.apigateway.service import ApiGateway
     from localcloud.athena.service import Athena
     from localcloud.autoscaling.service import ApplicationAutoScaling
+    from localcloud.budgets.service import Budgets
     from localcloud.cloudformation.service import CloudFormation
     from localcloud.cloudwatch.service import CloudWatch
+    from localcloud.codebuild.service import CodeBuild
+    from localcloud.codecommit.repositories import Repositories
+    from localcloud.codecommit.service import CodeCommit
+    from localcloud.codeconnections.service import NAMES as CONNECTIONS
+    from localcloud.codeconnections.service import CodeConnections
+    from localcloud.codepipeline.service import CodePipeline
     from localcloud.cognito.service import Cognito
     from localcloud.ecs.service import Ecs
     from localcloud.events.service import EventBridge
@@ -112,6 +128,7 @@ def create(context: Context, flink_python: Path | None = None) -> Sequence[Servi
     from localcloud.sagemaker.endpoints.invocation import SageMakerRuntime
     from localcloud.sagemaker.service import SageMaker
     from localcloud.scheduler.service import Scheduler
+    from localcloud.servicecatalog.service import ServiceCatalog
     from localcloud.table_files import TableFiles
     from localcloud.waf.service import Waf
 
@@ -119,11 +136,14 @@ def create(context: Context, flink_python: Path | None = None) -> Sequence[Servi
     store = FeatureStore(context, files)
     streams = Streams(context)
     functions = Lambda(context, streams)
+    # Before SageMaker, whose projects look at its products when a stack has changed: it is told of that first.
+    catalog = ServiceCatalog(context)
     sagemaker = SageMaker(context, feature_store=store)
     autoscaling = ApplicationAutoScaling(context)
     containers = Ecs(context, lambda uri: sagemaker.runtime.images.resolve(uri), sagemaker.runtime.reaper)
     flink = ManagedFlink(context, streams, Engine(flink_python, sagemaker.runtime.reaper))
     users, firewall = Cognito(context), Waf(context)
+    repositories = Repositories(context)
     return [
         # Started before who reads its streams, and stopped after them.
         Kinesis(context, streams),
@@ -139,13 +159,21 @@ def create(context: Context, flink_python: Path | None = None) -> Sequence[Servi
         # Stopped before SageMaker, whose images and watchdog they share.
         containers,
         flink,
+        CodeBuild(context, sagemaker.runtime.reaper),
         Athena(context, store, files),
+        Budgets(context),
         # Stopped before what its targets are.
         EventBridge(context, functions.settle),
         Scheduler(context, functions.settle),
+        # Started after whom it tells of pushes, and stopped after CodePipeline, which reads from it.
+        CodeCommit(context, repositories),
+        *(CodeConnections(context, name) for name in CONNECTIONS),
         # Last, since what they left to be done at their last end calls the others.
         CloudWatch(context, autoscaling.run_policy),
         autoscaling,
+        catalog,
         # It calls all others, until it is stopped.
         CloudFormation(context),
+        # Stopped before whom its actions wait for: that a build was killed says nothing of the pipeline.
+        CodePipeline(context, repositories),
     ]

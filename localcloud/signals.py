@@ -14,7 +14,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Event:
-    """An event of an AWS service, as EventBridge's default bus gets it (id, account and region are added there)."""
+    """An event of an AWS service, as EventBridge's default bus gets it (account and region are added there)."""
 
     source: str
     """For example `aws.sagemaker`."""
@@ -22,6 +22,8 @@ class Event:
     detail: Mapping[str, Any]
     time: datetime
     resources: Sequence[str] = ()
+    id: str | None = None
+    """The event's own, where its service knows one event from another told twice."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,9 @@ On AWS each of these has a host of its own (`{api}.execute-api.{region}.amazonaw
     /_aws/{site}/{name}/…
 
 Who may ask, and which pages of a browser, is the site's own matter.
+
+What is too large to be held in memory is for a whole application of its own (ASGI), below a prefix of its own. Pages of
+a browser are kept from it as from everything else.
 """
 
 from __future__ import annotations
@@ -14,6 +17,8 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+
+from starlette.types import ASGIApp
 
 from localcloud.protocols.http import HttpRequest, HttpResponse
 
@@ -32,6 +37,15 @@ class Web:
     def __init__(self, endpoint_url: str) -> None:
         self._endpoint_url = endpoint_url
         self._sites: dict[str, Site] = {}
+        self._applications: dict[str, ASGIApp] = {}
+
+    def mount(self, prefix: str, application: ASGIApp) -> None:
+        """Let `application` answer whatever has a path with this prefix, which it gets whole."""
+        self._applications[prefix] = application
+
+    def mounted(self, path: str) -> ASGIApp | None:
+        """What answers at a path, if an application of its own does."""
+        return next((one for prefix, one in self._applications.items() if path.startswith(prefix)), None)
 
     def add(self, name: str, site: Site) -> None:
         """Let `site` answer below `/_aws/{name}/`."""

@@ -9,6 +9,9 @@ from localcloud.calls import Calls
 from localcloud.clients import Clients
 from localcloud.clock import SystemClock
 from localcloud.context import Context
+from localcloud.iam.authority import Authority, Surroundings
+from localcloud.iam.evaluation import Policies, Role
+from localcloud.iam.policy import read
 from localcloud.principals import Principals
 from localcloud.signals import Signals
 from localcloud.store import Store
@@ -39,11 +42,29 @@ class StandingClock(SystemClock):
         pass
 
 
+class AnyRole:
+    """Every role there may be, each of which may do everything: there is no IAM."""
+
+    def get(self, arn: str) -> Role | None:
+        everything = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+        everybody = {"Effect": "Allow", "Action": "*", "Principal": "*"}
+        trust = Policies(read({"Statement": everybody}, "trust", of_resource=True))
+        return Role(arn, Policies(read({"Statement": everything}, "everything")), trust)
+
+    def is_at_hand(self, arn: str) -> bool:
+        return True
+
+    def changed(self, role_name: str | None) -> None:
+        pass
+
+
 def surroundings(folder: Path, clock: SystemClock | None = None) -> Context:
     """A context without a leaf. Its clients answer nothing until a test connects them."""
     clock = clock or StandingClock()
     store = Store(folder / "store.sqlite")
     principals = Principals(store, ACCOUNT_ID)
+    calls = Calls(folder / "calls.sqlite")
+    around = Surroundings(REGION, ACCOUNT_ID, clock.now, lambda facts, key: None)
     return Context(
         store=store,
         leaf=None,  # type: ignore[arg-type]
@@ -56,6 +77,7 @@ def surroundings(folder: Path, clock: SystemClock | None = None) -> Context:
         signals=Signals(),
         principals=principals,
         clients=Clients(REGION, principals),
-        calls=Calls(folder / "calls.sqlite"),
+        calls=calls,
+        authority=Authority(calls, principals, AnyRole(), None, around),
         web=Web("http://127.0.0.1:1"),
     )

@@ -43,7 +43,7 @@ class ApiGateway:
             invoke=invoke,
             verify=verify,
             inspect=firewall.inspect,
-            write_log=self._logs.write,
+            write_log=lambda group, stream, lines: self._logs.write(group, stream, lines, account.log_role()),
         )
         stages.flushed(gateway.flush)
         context.web.add("execute-api", gateway.answer)

@@ -23,7 +23,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from localcloud.athena import results, values
 from localcloud.athena.engine import Engine
 from localcloud.athena.errors import Interrupted, QueryError
-from localcloud.catalog import CATALOG, Catalog
+from localcloud.catalog import CATALOG, Catalog, Table
 from localcloud.context import Context, Request
 from localcloud.errors import ServiceError
 from localcloud.featurestore.store import FeatureStore, FlushError
@@ -34,6 +34,8 @@ from localcloud.table_files import TableFiles
 
 _LOG = logging.getLogger(__name__)
 _KIND, _TOKEN_KIND = "athena/query", "athena/token"
+# Of a query's document what nobody is told.
+_OWN = frozenset({"Caller", "Columns"})
 _WORK_GROUP = "primary"
 _ENGINE = "Athena engine version 3"
 _LIMIT_SECONDS = 1800.0
@@ -116,6 +118,7 @@ class Athena:
             "Statistics": {},
             "WorkGroup": _WORK_GROUP,
             "EngineVersion": {"SelectedEngineVersion": "AUTO", "EffectiveEngineVersion": _ENGINE},
+            "Caller": self._context.principals.of(request.access_key),
         }
         store = self._context.store
         with store.transaction():
@@ -137,7 +140,7 @@ class Athena:
     def get_query(self, request: Request) -> dict[str, Any]:
         """GetQueryExecution."""
         document = self._get(request.params["QueryExecutionId"])
-        return {"QueryExecution": {name: value for name, value in document.items() if name != "Columns"}}
+        return {"QueryExecution": {name: value for name, value in document.items() if name not in _OWN}}
 
     def get_results(self, request: Request) -> dict[str, Any]:
         """GetQueryResults: a page of the CSV in S3, whose first row is the header."""
@@ -158,7 +161,7 @@ class Athena:
         start = _read_token(params.get("NextToken"), document["QueryExecutionId"])
         try:
             rows, following = results.read_page(
-                self._context.leaf.client("s3"),
+                self._s3(self._context.principals.of(request.access_key)),
                 bucket,
                 key,
                 start,
@@ -248,8 +251,8 @@ class Athena:
         translation = translate(
             document["Query"], context["Database"], self._catalog.find, {"default", *self._catalog.databases()}
         )
-        s3 = self._context.leaf.client("s3")
-        scanned = 0
+        s3, scanned = self._context.leaf.client("s3"), 0
+        self._check_rights(document, translation.tables)
         for name, table in translation.tables.items():
             try:
                 self._store.flush(table.feature_group)
@@ -271,10 +274,37 @@ class Athena:
                 results.write(stream, rows)
                 stream.seek(0)
                 try:
-                    s3.put_object(Bucket=bucket, Key=key, Body=stream, ContentType="application/octet-stream")
+                    self._s3(document.get("Caller", "")).put_object(
+                        Bucket=bucket, Key=key, Body=stream, ContentType="application/octet-stream"
+                    )
                 except (ClientError, BotoCoreError) as error:
                     raise QueryError(f"Unable to write the result to s3://{bucket}/{key}: {error}") from error
         return columns, scanned
+
+    def _s3(self, caller: str) -> Any:
+        return self._context.clients.of("s3", caller if ":role/" in caller else None)
+
+    def _check_rights(self, document: Mapping[str, Any], tables: Mapping[str, Table]) -> None:
+        """What Athena asks Glue and S3 for in the name of who queries. Raises QueryError for what they may not do."""
+        caller = document.get("Caller", "")
+        if ":role/" not in caller:
+            return
+        context = self._context
+        glue = f"arn:aws:glue:{context.region}:{context.account_id}"
+        bucket, _ = parse_uri(document["ResultConfiguration"]["OutputLocation"])
+        needed = [("s3:GetBucketLocation", f"arn:aws:s3:::{bucket}")]
+        for table in tables.values():
+            data, prefix = parse_uri(table.location)
+            above = ("catalog", f"database/{table.database}")
+            needed += [("glue:GetDatabase", f"{glue}:{resource}") for resource in above]
+            for resource in (*above, f"table/{table.database}/{table.name}"):
+                needed += [(f"glue:{action}", f"{glue}:{resource}") for action in ("GetTable", "GetPartitions")]
+            needed += [("s3:ListBucket", f"arn:aws:s3:::{data}"), ("s3:GetObject", f"arn:aws:s3:::{data}/{prefix}/*")]
+        try:
+            for action, resource in needed:
+                context.authority.check(caller, action, resource)
+        except ServiceError as error:
+            raise QueryError(f"Insufficient permissions to execute the query. {error.message}") from error
 
     def _end(self, execution_id: str, state: str, reason: str | None, **members: Any) -> None:
         now = self._context.clock.now()

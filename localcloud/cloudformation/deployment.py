@@ -20,15 +20,17 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from localcloud.cloudformation import parameters, plan, schemas
 from localcloud.cloudformation import template as templates
+from localcloud.cloudformation.answers import Answers
 from localcloud.cloudformation.errors import Interrupted, ResourceFailed, TemplateError
 from localcloud.cloudformation.plan import State
-from localcloud.cloudformation.resources import TYPES
+from localcloud.cloudformation.resources import kind_of
 from localcloud.cloudformation.resources.kind import Call, code_of, is_missing
 from localcloud.cloudformation.stacks import Stacks, Superseded
 from localcloud.cloudformation.template import Resource, Template
@@ -117,8 +119,11 @@ class Surroundings:
 class Deployment:
     """One run over one stack. `stopping` is set when localcloud stops: the work ends soon, to be taken up later."""
 
-    def __init__(self, context: Context, stacks: Stacks, stack_id: str, stopping: threading.Event) -> None:
+    def __init__(
+        self, context: Context, stacks: Stacks, stack_id: str, stopping: threading.Event, answers: Answers
+    ) -> None:
         self._context, self._stacks, self._stack_id, self._stopping = context, stacks, stack_id, stopping
+        self._answers = answers
         self._steps = {
             "CREATE_IN_PROGRESS": self._create,
             "ROLLBACK_IN_PROGRESS": self._roll_back_creation,
@@ -210,14 +215,20 @@ class Deployment:
 
     def _roll_back_update(self, stack: Document) -> None:
         records = self._stacks.resources(self._stack_id)
-        failed = []
+        failed: list[str] = []
+        replaced: list[Document] = []
         for name in _order(records):
             record = records[name]
             if record.get("Change") != "Updated":
                 continue
             self._go_on(stack)
             try:
+                made = record["PhysicalResourceId"]
                 self._change(stack, record, State.of(record["Previous"]), taking_back=True)
+                if record["PhysicalResourceId"] != made:
+                    # Taken back by a new thing: the one that was changed goes.
+                    replaced.append({**record, "PhysicalResourceId": made})
+                    record["Previous"] |= {member: record[member] for member in ("PhysicalResourceId", "Attributes")}
                 records[name] = record
             except ResourceFailed as failure:
                 self._stacks.tell_resource(stack, record, "UPDATE_FAILED", str(failure))
@@ -226,7 +237,7 @@ class Deployment:
             reason = f"The following resource(s) failed to update: [{', '.join(failed)}]. "
             self._turn(stack, "UPDATE_ROLLBACK_FAILED", reason)
             return
-        kept, obsolete = [], []
+        kept, obsolete = [], replaced
         for record in records.values():
             previous = record.get("Previous")
             if previous is not None:
@@ -352,7 +363,7 @@ class Deployment:
         return state
 
     def _make(self, stack: Document, declared: Resource, record: Document, state: State) -> None:
-        kind, call = TYPES[declared.type_name], self._call(stack, declared.logical_id, state.tags, {})
+        kind, call = kind_of(declared.type_name), self._call(stack, record, state.tags, {})
         record |= _members(state)
         with self._handled(kind.name):
             record["PhysicalResourceId"] = kind.create(call, state.properties)
@@ -366,7 +377,7 @@ class Deployment:
         self._stacks.tell_resource(stack, record, status.replace("IN_PROGRESS", "COMPLETE"))
 
     def _replace(self, stack: Document, declared: Resource, record: Document, after: State, needed: list[str]) -> None:
-        kind = TYPES[declared.type_name]
+        kind = kind_of(declared.type_name)
         made = _new_record(declared, needed, "Replaced", previous=record)
         self._stacks.tell_resource(stack, made, "UPDATE_IN_PROGRESS", _REPLACES)
         name = kind.name_property
@@ -388,19 +399,22 @@ class Deployment:
         taking_back: bool = False,
     ) -> None:
         """Change a resource in place. Its record is then what it is."""
-        kind, before = TYPES[record["ResourceType"]], State.of(record)
+        kind, before = kind_of(record["ResourceType"]), State.of(record)
         physical_id = record["PhysicalResourceId"]
         self._stacks.tell_resource(stack, record, "UPDATE_IN_PROGRESS")
-        call = self._call(stack, record["LogicalResourceId"], after.tags, before.tags, taking_back)
+        call = self._call(stack, record, after.tags, before.tags, taking_back)
         if not taking_back:
             # From here on it may be either. On record is what the update has in mind, until a roll-back has succeeded:
             # so that it changes, and changes again if it fails, all that may have been changed.
             record |= _members(after)
             self._stacks.put_resource(stack, record)
         with self._handled(kind.name):
-            kind.update(call, physical_id, before.properties, after.properties)
-            record["Attributes"] = kind.values(call, physical_id, after.properties)
+            made = kind.update(call, physical_id, before.properties, after.properties) or physical_id
+            record["Attributes"] = kind.values(call, made, after.properties)
         record |= _members(after)
+        if made != physical_id:
+            # The old thing goes when the update has succeeded, and the new one when it is taken back.
+            record |= {"PhysicalResourceId": made} | ({} if taking_back else {"Change": "Replaced"})
         if depends_on is not None:
             record["DependsOn"] = depends_on
         self._stacks.tell_resource(stack, record, "UPDATE_COMPLETE")
@@ -442,8 +456,8 @@ class Deployment:
         return "Delete" if creation and stack.get("RetainExceptOnCreate") else policy
 
     def _delete_one(self, stack: Document, record: Document, *, keep: bool = True) -> None:
-        kind = TYPES[record["ResourceType"]]
-        call = self._call(stack, record["LogicalResourceId"], {}, record["Tags"])
+        kind = kind_of(record["ResourceType"])
+        call = self._call(stack, record, {}, record["Tags"])
         self._stacks.tell_resource(stack, record, "DELETE_IN_PROGRESS", keep=keep)
         with self._handled(kind.name):
             try:
@@ -473,7 +487,14 @@ class Deployment:
             record = self._stacks.resource(self._stack_id, name)
             if record is None:
                 raise KeyError(f"the stack {self._stack_id} has no resource {name}")
-            return record["PhysicalResourceId"] if attribute is None else record["Attributes"][attribute]
+            if attribute is None:
+                return record["PhysicalResourceId"]
+            if attribute not in record["Attributes"]:
+                raise TemplateError(
+                    f"CustomResource attribute error: Vendor response doesn't contain {attribute} attribute in object"
+                    f" {record['PhysicalResourceId']}"
+                )
+            return record["Attributes"][attribute]
 
         return around.resolver(template, values, value, around.imported)
 
@@ -483,7 +504,7 @@ class Deployment:
     def _call(
         self,
         stack: Document,
-        logical_id: str,
+        record: Document,
         tags: Mapping[str, str],
         tags_before: Mapping[str, str],
         taking_back: bool = False,
@@ -491,26 +512,31 @@ class Deployment:
         return Call(
             stack_name=stack["StackName"],
             stack_id=stack["StackId"],
-            logical_id=logical_id,
+            logical_id=record["LogicalResourceId"],
+            type_name=record["ResourceType"],
+            answers=self._answers,
             region=self._context.region,
             account_id=self._context.account_id,
             endpoint_url=self._context.endpoint_url,
             client=Surroundings(self._context, self._stacks, stack, self._role(stack)).client,
-            until=self._until,
+            until=partial(self._until, stack),
             tags=tags,
             tags_before=tags_before,
             taking_back=taking_back,
         )
 
-    def _until(self, ask: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + _LONGEST_WAIT_SECONDS
+    def _until(
+        self, stack: Document, ask: Callable[[], bool], what: str, longest_seconds: float = _LONGEST_WAIT_SECONDS
+    ) -> None:
+        deadline = time.monotonic() + longest_seconds
         while not ask():
             if time.monotonic() > deadline:
-                raise ResourceFailed(
-                    f"Exceeded attempts to wait: after {_LONGEST_WAIT_SECONDS:.0f} s still not: {what}"
-                )
+                raise ResourceFailed(f"Exceeded attempts to wait: after {longest_seconds:.0f} s still not: {what}")
             if self._stopping.wait(_LOOK_AGAIN_SECONDS):
                 raise Interrupted
+            if self._stacks.get(self._stack_id)["StackStatus"] != stack["StackStatus"]:
+                # The stack is to be deleted. What was waited for is there, to be deleted with it.
+                raise ResourceFailed("Resource creation cancelled")
 
     @contextmanager
     def _handled(self, type_name: str) -> Iterator[None]:

@@ -14,7 +14,7 @@ from typing import Any
 from localcloud.cloudformation import schemas
 from localcloud.cloudformation import template as templates
 from localcloud.cloudformation.errors import ResourceFailed, TemplateError
-from localcloud.cloudformation.resources import TYPES, not_honoured
+from localcloud.cloudformation.resources import kind_of, not_honoured
 from localcloud.cloudformation.template import Resource, Template
 from localcloud.cloudformation.values import UNKNOWN, Resolver, is_known
 from localcloud.store import Document
@@ -121,7 +121,7 @@ def needs(declared: Resource, resolver: Resolver, there: Mapping[str, Any]) -> l
 
 def differences(type_name: str, before: State, after: State, region: str) -> dict[str, str]:
     """The properties of the first level that differ, with whether their change asks for a new resource."""
-    kind, schema = TYPES[type_name], schemas.schema(type_name, region)
+    kind, schema = kind_of(type_name), schemas.schema(type_name, region)
     replaced = {path.partition(".")[0] for path in schema.replaced(before.properties, after.properties)}
     found = {}
     for name in sorted({*before.properties, *after.properties}):
@@ -153,10 +153,11 @@ def changes(
         change, record = done.get(name), records.get(name)
         if record is None or (change is not None and change.replacement != "False"):
             return UNKNOWN
+        kind = kind_of(record["ResourceType"])
+        if change is not None and (kind.is_open or attribute in kind.changing):
+            return UNKNOWN
         if attribute is None:
             return record["PhysicalResourceId"]
-        if change is not None and attribute in TYPES[record["ResourceType"]].changing:
-            return UNKNOWN
         return record["Attributes"].get(attribute, UNKNOWN)
 
     resolver = make_resolver(value)
@@ -211,7 +212,7 @@ class _Causes:
 
 
 def _targets(declared: Resource, before: State, after: State, region: str, causes: _Causes) -> tuple[Target, ...]:
-    tags = TYPES[declared.type_name].tags_property
+    tags = kind_of(declared.type_name).tags_property
     found = [
         Target(
             "Tags" if name == tags else "Properties",
@@ -236,7 +237,7 @@ def _targets(declared: Resource, before: State, after: State, region: str, cause
 
 
 def _tags(type_name: str, properties: Mapping[str, Any], stack_tags: Mapping[str, str]) -> dict[str, str]:
-    kind = TYPES[type_name]
+    kind = kind_of(type_name)
     if kind.tags_property not in kind.honours:
         return {}
     own = properties.get(kind.tags_property) or {}

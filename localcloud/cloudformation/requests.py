@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from localcloud.cloudformation import parameters, plan, syntax
+from localcloud.cloudformation import parameters, plan, rules, syntax
 from localcloud.cloudformation import template as templates
+from localcloud.cloudformation.addresses import object_at
 from localcloud.cloudformation.deployment import Surroundings, before_update, stack_tags
 from localcloud.cloudformation.errors import TemplateError, invalid
 from localcloud.cloudformation.plan import Change
@@ -29,9 +28,6 @@ _ACKNOWLEDGES = {
 }
 _MOST_TAGS = 50
 _UPDATABLE = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE")
-_VIRTUAL_HOST = re.compile(r"(?P<bucket>.+)\.s3([.-](dualstack\.)?[a-z0-9-]+)?\.amazonaws\.com")
-_LOCAL_HOST = re.compile(r"(?P<bucket>.+?)(\.s3([.-][a-z0-9-]+)?)?\.localhost")
-_PATH_HOST = re.compile(r"s3([.-](dualstack\.)?[a-z0-9-]+)?\.amazonaws\.com")
 
 
 @dataclass(frozen=True)
@@ -94,7 +90,8 @@ class Requests:
         """Raises ValidationError and InsufficientCapabilitiesException."""
         principal = self.principal(access_key)
         role = params.get("RoleARN") or stack.get("RoleARN") or principal
-        template = self.template(params, role, stack.get("Template"))
+        # Who calls reads the template; what is in it is the role's business.
+        template = self.template(params, principal, stack.get("Template"))
         given = list(params.get("Capabilities") or ())
         if missing := [one for one in template.capabilities if not set(_ACKNOWLEDGES[one]) & set(given)]:
             raise ServiceError("InsufficientCapabilitiesException", f"Requires capabilities : [{', '.join(missing)}]")
@@ -105,6 +102,7 @@ class Requests:
         )
         around = Surroundings(self._context, self._stacks, stack, role)
         values, resolved = parameters.resolved_values(template.parameters, texts, around.read_ssm)
+        rules.check(template.rules, values)
         members: Document = {
             "Template": template.text,
             "Parameters": texts,
@@ -186,12 +184,12 @@ class Requests:
         return UNKNOWN if found is None else found[1]
 
     def _fetch(self, url: str, principal: str | None) -> str:
-        bucket, key, version = self._place(url)
         try:
-            answer = self._context.clients.of("s3", principal).get_object(
-                Bucket=bucket, Key=key, **({"VersionId": version} if version else {})
-            )
-            content: bytes = answer["Body"].read()
+            place = object_at(url)
+        except ValueError as error:
+            raise invalid(f"S3 error: {error}") from error
+        try:
+            content: bytes = self._context.clients.of("s3", principal).get_object(**place)["Body"].read()
         except (ClientError, BotoCoreError) as error:
             said = error.response["Error"]["Message"] if isinstance(error, ClientError) else str(error)
             raise invalid(f"S3 error: {said} ({url})") from error
@@ -201,21 +199,6 @@ class Requests:
             return content.decode()
         except UnicodeDecodeError as error:
             raise TemplateError(f"Template format error: the template at {url} is not UTF-8") from error
-
-    def _place(self, url: str) -> tuple[str, str, str | None]:
-        """Bucket, key and version of an object by its address: AWS's two styles, and the same at localcloud."""
-        parts = urlsplit(url)
-        host, path = parts.hostname or "", unquote(parts.path.lstrip("/"))
-        version = parse_qs(parts.query).get("versionId", [None])[0]
-        if _PATH_HOST.fullmatch(host) or host in ("127.0.0.1", "localhost", "::1"):
-            bucket, _, key = path.partition("/")
-        elif found := _VIRTUAL_HOST.fullmatch(host) or _LOCAL_HOST.fullmatch(host):
-            bucket, key = found["bucket"], path
-        else:
-            bucket, key = "", ""
-        if not bucket or not key or parts.scheme not in ("https", "http"):
-            raise invalid(f"S3 error: Domain name specified in {url} is not a valid S3 domain")
-        return bucket, key, version
 
 
 def check_updatable(stack: Document) -> None:

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 _WHERE = "/properties/"
+CUSTOM = "AWS::CloudFormation::CustomResource"
+_CUSTOM_PREFIX = "Custom::"
 _KINDS = {"string": "String", "integer": "Integer", "number": "Number", "boolean": "Boolean"}
 
 
@@ -63,10 +65,15 @@ def known_types(region: str) -> Mapping[str, str]:
     return types
 
 
+def schema_name(type_name: str) -> str:
+    """The name by which a type's schema is known: of all custom resources it is one."""
+    return CUSTOM if type_name.startswith(_CUSTOM_PREFIX) else type_name
+
+
 @cache
 def schema(type_name: str, region: str) -> Schema:
     """The schema of a type. Raises KeyError for one that the region does not have."""
-    name = known_types(region)[type_name]
+    name = known_types(region)[schema_name(type_name)]
     document = json.loads((_folder() / "resources" / f"{name}.json").read_text())
     read_only = {path.removeprefix(_WHERE) for path in document.get("readOnlyProperties") or ()}
     create_only = {
@@ -77,6 +84,10 @@ def schema(type_name: str, region: str) -> Schema:
     }
     document["properties"] = {name: node for name, node in document["properties"].items() if name not in read_only}
     _drop_patterns(document)
+    if schema_name(type_name) == CUSTOM:
+        # Its own properties are for its function. That another one cannot take over, the type itself says.
+        document["additionalProperties"] = True
+        create_only = set()
     return Schema(type_name, document, frozenset(create_only - read_only))
 
 

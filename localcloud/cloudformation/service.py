@@ -9,6 +9,7 @@ from typing import Any
 
 from localcloud.cloudformation import plan, views
 from localcloud.cloudformation import template as templates
+from localcloud.cloudformation.answers import Answers
 from localcloud.cloudformation.change_sets import ChangeSets
 from localcloud.cloudformation.deployment import Deployment
 from localcloud.cloudformation.errors import Interrupted, invalid
@@ -30,6 +31,7 @@ class CloudFormation:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._stacks = Stacks(context)
+        self._answers = Answers(context.web)
         self._requests = Requests(context, self._stacks)
         self._change_sets = ChangeSets(context, self._stacks, self._requests, self._begin)
         self._threads: dict[str, threading.Thread] = {}
@@ -356,7 +358,7 @@ class CloudFormation:
             self._threads.pop(stack_id, None)
 
     def _deployment(self, stack_id: str) -> Deployment:
-        return Deployment(self._context, self._stacks, stack_id, self._stopping)
+        return Deployment(self._context, self._stacks, stack_id, self._stopping, self._answers)
 
     # --- small things -------------------------------------------------------------------------------------------------
 

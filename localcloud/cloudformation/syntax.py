@@ -23,8 +23,9 @@ _DEEPEST = 200
 _AS_THEY_ARE = frozenset({"Ref", "Condition"})
 _FUNCTIONS = frozenset(
     {
-        "And", "Base64", "Cidr", "Equals", "FindInMap", "GetAtt", "GetAZs", "If", "ImportValue", "Join", "Length",
-        "Not", "Or", "Select", "Split", "Sub", "ToJsonString", "Transform",
+        "And", "Base64", "Cidr", "Contains", "EachMemberEquals", "EachMemberIn", "Equals", "FindInMap", "GetAtt",
+        "GetAZs", "If", "ImportValue", "Join", "Length", "Not", "Or", "RefAll", "Select", "Split", "Sub",
+        "ToJsonString", "Transform", "ValueOf", "ValueOfAll",
     }
 )  # fmt: skip
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
-from localcloud.cloudformation import parameters, resources, schemas, syntax
+from localcloud.cloudformation import parameters, resources, rules, schemas, syntax
 from localcloud.cloudformation.errors import TemplateError, invalid
 from localcloud.errors import ServiceError
 
@@ -42,6 +42,20 @@ _IN_CONDITIONS = frozenset({*_LOGIC, "Fn::FindInMap", "Fn::If", "Fn::Join", "Fn:
 _LANGUAGE_EXTENSIONS = frozenset({"Fn::Length", "Fn::ToJsonString"})
 _POLICIES = ("Delete", "Retain")
 _NAME = re.compile(r"[A-Za-z0-9]+")
+ACKNOWLEDGED: Mapping[str, frozenset[str]] = {
+    "AWS::IAM::AccessKey": frozenset(),
+    "AWS::IAM::Group": frozenset({"GroupName"}),
+    "AWS::IAM::InstanceProfile": frozenset({"InstanceProfileName"}),
+    "AWS::IAM::ManagedPolicy": frozenset({"ManagedPolicyName"}),
+    # A policy's name is its own within its role: it needs no more than the plain capability.
+    "AWS::IAM::Policy": frozenset(),
+    "AWS::IAM::Role": frozenset({"RoleName"}),
+    "AWS::IAM::RolePolicy": frozenset(),
+    "AWS::IAM::User": frozenset({"UserName"}),
+    "AWS::IAM::UserToGroupAddition": frozenset(),
+}
+"""The types that ask for CAPABILITY_IAM, and the properties that make it CAPABILITY_NAMED_IAM ("Acknowledging IAM
+resources in CloudFormation templates" in the User Guide)."""
 PLACEHOLDER = re.compile(r"\$\{([^!}][^}]*)\}")
 """In an Fn::Sub; `${!Literal}` is none."""
 
@@ -80,6 +94,7 @@ class Template:
     metadata: Any
     parameters: Mapping[str, Mapping[str, Any]]
     mappings: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    rules: Mapping[str, Mapping[str, Any]]
     conditions: Mapping[str, Any]
     resources: Mapping[str, Resource]
     outputs: Mapping[str, Output]
@@ -87,11 +102,10 @@ class Template:
     @property
     def capabilities(self) -> list[str]:
         """What a caller must acknowledge: roles and policies, and whether any has a name of its own."""
-        iam = [resource for resource in self.resources.values() if resource.type_name.startswith("AWS::IAM::")]
+        iam = [resource for resource in self.resources.values() if resource.type_name in ACKNOWLEDGED]
         if not iam:
             return []
-        # A policy's name is its own within its role: it needs no more than the plain capability.
-        named = any("RoleName" in resource.properties for resource in iam)
+        named = any(ACKNOWLEDGED[resource.type_name] & resource.properties.keys() for resource in iam)
         return ["CAPABILITY_NAMED_IAM" if named else "CAPABILITY_IAM"]
 
 
@@ -110,12 +124,14 @@ def read(text: str, region: str) -> Template:
         metadata=document.get("Metadata"),
         parameters=_section(document, "Parameters"),
         mappings=_mappings(_section(document, "Mappings")),
+        rules=_section(document, "Rules"),
         conditions=_section(document, "Conditions"),
         resources={name: _resource(name, node) for name, node in _section(document, "Resources").items()},
         outputs={name: _output(name, node) for name, node in _section(document, "Outputs").items()},
     )
     _check_types(template, region)
     parameters.check_declarations(template.parameters)
+    rules.check_declarations(template.rules, template.parameters)
     _Checks(template, region).run()
     return template
 
@@ -199,7 +215,7 @@ def placeholders(text: str) -> list[str]:
 def _check_sections(document: Mapping[str, Any]) -> None:
     if unknown := sorted(map(str, document.keys() - _SECTIONS)):
         raise TemplateError(f"Invalid template property or properties [{', '.join(unknown)}]")
-    for section in ("Transform", "Rules", "Hooks"):
+    for section in ("Transform", "Hooks"):
         if document.get(section):
             raise invalid(f"localcloud has no {section} in a template; got {document[section]!r}"[:500])
     version = document.get("AWSTemplateFormatVersion", "2010-09-09")
@@ -296,9 +312,9 @@ def _output(name: str, node: Mapping[str, Any]) -> Output:
 def _check_types(template: Template, region: str) -> None:
     used = {resource.type_name for resource in template.resources.values()}
     known = schemas.known_types(region)
-    if unknown := sorted(used - known.keys() - resources.TYPES.keys()):
+    if unknown := sorted(name for name in used if not resources.is_known(name) and name not in known):
         raise TemplateError(f"Template format error: Unrecognized resource types: [{', '.join(unknown)}]")
-    if missing := sorted(used - resources.TYPES.keys()):
+    if missing := sorted(name for name in used if not resources.is_known(name)):
         raise invalid(
             f"localcloud has no resource types [{', '.join(missing)}]; it has {', '.join(sorted(resources.TYPES))}"
         )
@@ -390,7 +406,8 @@ class _Checks:
             raise TemplateError(f"Template error: instance of Fn::GetAtt references undefined resource {name}")
         if section == "Conditions":
             raise TemplateError("Template error: Cannot use Fn::GetAtt in Conditions.")
-        if attribute not in resources.TYPES[resource.type_name].attributes:
+        kind = resources.kind_of(resource.type_name)
+        if attribute not in kind.attributes and not kind.is_open:
             raise TemplateError(
                 f"Template error: resource {name} does not support attribute type {attribute} in Fn::GetAtt"
             )
@@ -419,7 +436,7 @@ class _Checks:
 
 def not_honoured_error(logical_id: str, type_name: str, ignored: Collection[str]) -> ServiceError:
     """A property is AWS's, but localcloud could only ignore it."""
-    honoured = ", ".join(sorted(resources.TYPES[type_name].honours))
+    honoured = ", ".join(sorted(resources.kind_of(type_name).honours))
     return invalid(
         f"localcloud does not honour {', '.join(ignored)} of {type_name} (resource {logical_id}); it honours {honoured}"
     )

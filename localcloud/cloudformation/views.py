@@ -9,7 +9,7 @@ from typing import Any
 from localcloud.cloudformation.errors import invalid
 from localcloud.cloudformation.plan import Change, State, Target, shown
 from localcloud.cloudformation.schemas import text_of
-from localcloud.cloudformation.template import Template
+from localcloud.cloudformation.template import ACKNOWLEDGED, Template
 from localcloud.store import Document
 
 _PAGE = 100
@@ -101,7 +101,7 @@ def capabilities(template: Template) -> Document:
     needed = template.capabilities
     if not needed:
         return {}
-    types = sorted({one.type_name for one in template.resources.values() if one.type_name.startswith("AWS::IAM::")})
+    types = sorted({one.type_name for one in template.resources.values() if one.type_name in ACKNOWLEDGED})
     return {
         "Capabilities": needed,
         "CapabilitiesReason": f"The following resource(s) require capabilities: [{', '.join(types)}]",

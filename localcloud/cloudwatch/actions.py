@@ -25,6 +25,7 @@ from localcloud.context import Context
 _LOG = logging.getLogger(__name__)
 _KIND = "cloudwatch/due"
 _PRINCIPAL = "lambda.alarms.cloudwatch.amazonaws.com"
+_TO_TOPICS = "cloudwatch.amazonaws.com"
 _ARN = re.compile(r"arn:(?P<partition>[^:]+):(?P<service>[^:]+):(?P<region>[^:]*):(?P<account>[^:]*):(?P<rest>.+)")
 
 Document = dict[str, Any]
@@ -124,6 +125,8 @@ class Actions:
                 FunctionName=arn, InvocationType="Event", Payload=json.dumps(payload).encode()
             )
         elif kind == "sns":
+            if not self._context.authority.lets_in(_TO_TOPICS, "sns:Publish", arn, alarm["AlarmArn"]):
+                raise ActionFailed(f"the policy of {arn} does not let {_TO_TOPICS} do sns:Publish for this alarm")
             subject, message = messages.for_topic(before, alarm, account_id, region)
             self._context.clients.of("sns").publish(TopicArn=arn, Subject=subject, Message=json.dumps(message))
         else:

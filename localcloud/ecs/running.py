@@ -26,7 +26,7 @@ from localcloud.ecs.container import Container, Log, Plan, Surroundings, prepare
 from localcloud.ecs.definitions import Definitions
 from localcloud.ecs.names import short
 from localcloud.ecs.records import STOPPED, Document, Records
-from localcloud.jobs import process
+from localcloud.jobs import process, pulls
 from localcloud.jobs.container import Root, remove
 from localcloud.jobs.images import Image, ImageError
 from localcloud.jobs.logs import LogStream
@@ -276,6 +276,7 @@ class _Task:
                 one["containerPath"].rstrip("/"): volumes[one["sourceVolume"]] for one in container["mountPoints"]
             }
             try:
+                pulls.check(self._running.context, execution_role, container["image"])
                 image = self._running.image(container["image"])
                 log = self._log(container, execution_role)
                 root = Root(self._folder / str(number))

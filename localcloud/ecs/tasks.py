@@ -7,7 +7,6 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from localcloud.calls import Call
 from localcloud.context import Context, Request
 from localcloud.ecs.clusters import Clusters
 from localcloud.ecs.definitions import Definitions
@@ -27,6 +26,8 @@ _NOT_HONOURED = (
 )  # fmt: skip
 _OVERRIDES = frozenset({"containerOverrides", "cpu", "executionRoleArn", "memory", "taskRoleArn"})
 _CONTAINER_OVERRIDES = frozenset({"command", "cpu", "environment", "memory", "memoryReservation", "name"})
+
+_PASSED = {"iam:PassedToService": "ecs-tasks.amazonaws.com"}
 
 
 class Tasks:
@@ -60,7 +61,7 @@ class Tasks:
         definition = self._definitions.find(params["taskDefinition"])
         overrides = params.get("overrides") or {}
         _check_overrides(overrides, definition)
-        self._record_roles(request, definition, overrides)
+        self._check_roles(request, definition, overrides)
         placed = capacity(params, cluster)
         network = self._networks.check(params)
         tags = list(params.get("tags") or ())
@@ -213,12 +214,12 @@ class Tasks:
         known = [self._records.get(key(cluster, name)) for name in found["Tasks"]]
         return [document for document in known if document is not None]
 
-    def _record_roles(self, request: Request, definition: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
-        """Who runs a task passes its roles on; the request does not name them."""
+    def _check_roles(self, request: Request, definition: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
+        """Who runs a task passes its roles on, though the request does not name them. Raises ServiceError."""
         caller = self._context.principals.of(request.access_key)
         for member in ("taskRoleArn", "executionRoleArn"):
             if role := overrides.get(member) or definition.get(member):
-                self._context.calls.add(Call(caller, "iam:PassRole", role))
+                self._context.authority.check(caller, "iam:PassRole", role, _PASSED)
 
 
 def _check_overrides(overrides: Mapping[str, Any], definition: Mapping[str, Any]) -> None:

@@ -59,7 +59,8 @@ class Deliveries:
     def take_signal(self, signal: Event) -> None:
         """An event of a service, for the default bus."""
         detail = json.loads(json.dumps(signal.detail, default=_plain))
-        self.take(DEFAULT, self.event(signal.source, signal.detail_type, detail, signal.time, signal.resources))
+        event = self.event(signal.source, signal.detail_type, detail, signal.time, signal.resources)
+        self.take(DEFAULT, {**event, "id": signal.id or event["id"]})
 
     def event(self, source: str, detail_type: str, detail: Any, time: datetime, resources: Any) -> Document:
         """An event in the form in which targets get it."""

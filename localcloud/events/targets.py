@@ -6,6 +6,7 @@ EventBridge in, and where it does not, the delivery fails as on AWS.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ _KNOWN = (
     re.compile(r"arn:aws[a-z-]*:sqs:[^:]*:\d*:[^:]+"),
     re.compile(r"arn:aws[a-z-]*:sns:[^:]*:\d*:[^:]+"),
     re.compile(r"arn:aws[a-z-]*:sagemaker:[^:]*:\d*:pipeline/[^/]+"),
+    re.compile(r"arn:aws[a-z-]*:codepipeline:[^:]*:\d*:[A-Za-z0-9.@_-]+"),
     re.compile(r"arn:aws[a-z-]*:events:[^:]*:\d*:event-bus/.+"),
     re.compile(r"arn:aws[a-z-]*:logs:[^:]*:\d*:log-group:[^:]+(:\*)?"),
 )
@@ -41,6 +43,7 @@ _OPTIONS = frozenset(
         "RetryPolicy",
     }
 )
+_STARTED_BY = "codepipeline/started-by"
 _THROTTLED = frozenset(
     {
         "TooManyRequestsException",
@@ -83,13 +86,13 @@ def check(target: Mapping[str, Any]) -> None:
     arn, identifier = target["Arn"], target["Id"]
     if not any(pattern.fullmatch(arn) for pattern in _KNOWN):
         raise validation(
-            "localcloud's targets are Lambda functions, SQS queues, SNS topics, SageMaker pipelines, event buses and"
-            f" CloudWatch log groups; got the Arn {arn!r} for target {identifier}"
+            "localcloud's targets are Lambda functions, SQS queues, SNS topics, SageMaker pipelines, CodePipeline's"
+            f" pipelines, event buses and CloudWatch log groups; got the Arn {arn!r} for target {identifier}"
         )
     for member in target.keys() - _OPTIONS:
         raise validation(f"localcloud's targets have no {member}; got {target[member]!r} for target {identifier}")
     service = service_of(arn)
-    if service == "sagemaker" and not target.get("RoleArn"):
+    if service in ("sagemaker", "codepipeline") and not target.get("RoleArn"):
         raise validation(f"RoleArn is required for target {arn}.")
     if target.get("SageMakerPipelineParameters") and service != "sagemaker":
         raise validation(f"SageMakerPipelineParameters do not apply to target {arn}.")
@@ -117,6 +120,7 @@ class Targets:
                 "sqs": self._queue,
                 "sns": self._topic,
                 "sagemaker": self._pipeline,
+                "codepipeline": self._code_pipeline,
                 "events": self._bus,
                 "logs": self._log_group,
             }[service](delivery)
@@ -131,7 +135,7 @@ class Targets:
         values = {name: {"DataType": "String", "StringValue": value} for name, value in attributes.items() if value}
         try:
             client = self._context.clients.of("sqs")
-            url = self._queue_url(client, arn)
+            url = self._queue_url(arn)
             self._let_in(client, url, arn, delivery.rule_arn)
             client.send_message(QueueUrl=url, MessageBody=text, MessageAttributes=values)
         except ClientError as error:
@@ -159,7 +163,7 @@ class Targets:
     def _queue(self, delivery: Delivery) -> None:
         arn = delivery.target["Arn"]
         client = self._client("sqs", delivery)
-        url = self._queue_url(client, arn)
+        url = self._queue_url(arn)
         if not delivery.target.get("RoleArn"):
             self._let_in(client, url, arn, delivery.rule_arn)
         params = {"QueueUrl": url, "MessageBody": delivery.text}
@@ -169,7 +173,11 @@ class Targets:
         client.send_message(**params)
 
     def _topic(self, delivery: Delivery) -> None:
-        self._client("sns", delivery).publish(TopicArn=delivery.target["Arn"], Message=delivery.text)
+        arn = delivery.target["Arn"]
+        let_in = self._context.authority.lets_in(_PRINCIPAL, "sns:Publish", arn, delivery.rule_arn)
+        if not delivery.target.get("RoleArn") and not let_in:
+            raise _not_let_in(arn, "sns:Publish", delivery.rule_arn)
+        self._client("sns", delivery).publish(TopicArn=arn, Message=delivery.text)
 
     def _pipeline(self, delivery: Delivery) -> None:
         parameters = []
@@ -183,6 +191,28 @@ class Targets:
             PipelineName=delivery.target["Arn"], PipelineParameters=parameters, ClientRequestToken=delivery.key
         )
 
+    def _code_pipeline(self, delivery: Delivery) -> None:
+        """An input that is made for it may give variables and source revisions; of the event itself nothing is taken.
+        Source: "CodeCommit source actions and EventBridge" (AWS CodePipeline User Guide)."""
+        target = delivery.target
+        given: dict[str, Any] = {}
+        if target.get("Input") or target.get("InputTransformer"):
+            try:
+                found = json.loads(delivery.text)
+            except ValueError as error:
+                raise DeliveryError("INVALID_JSON", f"The input of {target['Arn']} is no JSON: {error}") from None
+            if isinstance(found, dict):
+                given = {name: found[name] for name in ("variables", "sourceRevisions") if name in found}
+        # So that the execution can tell which rule started it: nothing of the request does.
+        self._context.store.put(_STARTED_BY, delivery.key, {"RuleArn": delivery.rule_arn})
+        try:
+            # Two tries of one delivery start one execution.
+            self._client("codepipeline", delivery).start_pipeline_execution(
+                name=target["Arn"].rpartition(":")[2], clientRequestToken=delivery.key, **given
+            )
+        finally:
+            self._context.store.delete(_STARTED_BY, delivery.key)
+
     def _bus(self, delivery: Delivery) -> None:
         self._forward(delivery.target["Arn"], delivery.event)
 
@@ -195,8 +225,9 @@ class Targets:
             logGroupName=group, logStreamName=delivery.key, logEvents=[{"timestamp": now, "message": delivery.text}]
         )
 
-    def _queue_url(self, client: Any, arn: str) -> str:
-        url: str = client.get_queue_url(QueueName=arn.rpartition(":")[2])["QueueUrl"]
+    def _queue_url(self, arn: str) -> str:
+        # Not as a role, which need not be allowed it.
+        url: str = self._context.clients.of("sqs").get_queue_url(QueueName=arn.rpartition(":")[2])["QueueUrl"]
         return url
 
     def _let_in(self, client: Any, url: str, arn: str, rule_arn: str) -> None:
@@ -206,9 +237,13 @@ class Targets:
     def _check_policy(self, policy: str | None, action: str, arn: str, rule_arn: str) -> None:
         account = self._context.account_id
         if not allows(policy, service=_PRINCIPAL, action=action, source_arn=rule_arn, account=account):
-            raise DeliveryError(
-                "NO_PERMISSIONS", f"The policy of {arn} does not let {_PRINCIPAL} do {action} for the rule {rule_arn}"
-            )
+            raise _not_let_in(arn, action, rule_arn)
+
+
+def _not_let_in(arn: str, action: str, rule_arn: str) -> DeliveryError:
+    return DeliveryError(
+        "NO_PERMISSIONS", f"The policy of {arn} does not let {_PRINCIPAL} do {action} for the rule {rule_arn}"
+    )
 
 
 def delivery_error(error: ClientError) -> DeliveryError:

@@ -202,17 +202,22 @@ class FeatureStore:
                 batches = self._records.batches(key, microseconds(now), name)
                 if not batches:
                     return
-                place = document["OfflineStoreConfig"]["S3StorageConfig"]["ResolvedOutputS3Uri"]
                 for first in range(0, len(batches), _UPLOADED_AT_ONCE):
-                    self._upload(batches[first : first + _UPLOADED_AT_ONCE], place, schema_of(document))
+                    self._upload(batches[first : first + _UPLOADED_AT_ONCE], document)
 
-    def _upload(self, batches: Sequence[Batch], place: str, schema: Schema) -> None:
+    def _upload(self, batches: Sequence[Batch], document: dict[str, Any]) -> None:
+        place = document["OfflineStoreConfig"]["S3StorageConfig"]["ResolvedOutputS3Uri"]
+        schema, role_arn = schema_of(document), document["RoleArn"]
         contents = offline.parquet(self._records.contents(batches), schema.types, batches[0].written_at)
         bucket, prefix = parse_uri(place)
         objects = [(f"{prefix}/{batch.object}", content) for batch, content in zip(batches, contents, strict=True)]
         try:
+            for key, _ in objects:
+                # As the role of the feature group, by whose rights SageMaker writes.
+                for action in ("s3:PutObject", "s3:PutObjectAcl"):
+                    self._context.authority.check(role_arn, action, f"arn:aws:s3:::{bucket}/{key}")
             etags = self._context.leaf.put_objects(bucket, objects)
-        except (ClientError, BotoCoreError, LeafUnavailable) as error:
+        except (ClientError, BotoCoreError, LeafUnavailable, ServiceError) as error:
             reason = f"cannot write to {place}: {error}"
             self._report(schema.group, {"Status": "Blocked", "BlockedReason": reason[:1024]})
             raise FlushError(f"the offline store of the feature group {schema.group!r}: {reason}") from error

@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
-from localcloud.calls import Call
 from localcloud.cloudwatch.worker import Worker
 from localcloud.context import Context
 from localcloud.errors import ServiceError
@@ -82,8 +81,8 @@ class Source:
             position = self._buffers.position(arn)
             if stream is None or position is None:
                 return
-            self._called(stream, kinesis_arn, "GetRecords")
             try:
+                self._called(stream, kinesis_arn, "GetRecords")
                 records = self._kinesis.read(kinesis_arn, position, limit=_AT_ONCE)
             except ServiceError as error:
                 # The stream is gone; one of the same name may be made again.
@@ -96,6 +95,6 @@ class Source:
             )
 
     def _called(self, stream: Stream, kinesis_arn: str, *operations: str) -> None:
-        """Have it on record what the role needs on AWS: here the streams are read without calls."""
+        """What the role must be allowed: here the streams are read without calls. Raises ServiceError."""
         for operation in operations:
-            self._context.calls.add(Call(stream.destination.role_arn, f"kinesis:{operation}", kinesis_arn))
+            self._context.authority.check(stream.destination.role_arn, f"kinesis:{operation}", kinesis_arn)

@@ -31,7 +31,7 @@ class Destinations:
         client = self._context.clients.of(service, role_arn)
         try:
             if service == "sqs":
-                client.send_message(QueueUrl=queue_url(client, target_arn), MessageBody=text)
+                client.send_message(QueueUrl=queue_url(self._context.clients.of("sqs"), target_arn), MessageBody=text)
             elif service == "sns":
                 client.publish(TopicArn=target_arn, Message=text)
             elif service == "lambda":
@@ -53,7 +53,7 @@ class Destinations:
         client = self._context.clients.of(service, role_arn)
         try:
             if service == "sqs":
-                url = queue_url(client, target_arn)
+                url = queue_url(self._context.clients.of("sqs"), target_arn)
                 client.send_message(QueueUrl=url, MessageBody=payload.decode(), MessageAttributes=values)
             else:
                 client.publish(TopicArn=target_arn, Message=payload.decode(), MessageAttributes=values)
@@ -83,7 +83,8 @@ def service_of(arn: str) -> str:
 
 
 def queue_url(client: Any, queue_arn: str) -> str:
-    """The URL of a queue. Raises ClientError for one that is not there."""
+    """The URL of a queue, by a client that is no role's: Lambda does not ask the role for it. Raises ClientError for
+    a queue that is not there."""
     url: str = client.get_queue_url(QueueName=queue_arn.rpartition(":")[2])["QueueUrl"]
     return url
 

@@ -16,6 +16,7 @@ from localcloud.functions.process import Spec
 from localcloud.protocols import models
 from localcloud.sagemaker.crud import paginate
 
+_PRINCIPAL = "lambda.amazonaws.com"
 FUNCTION, CONFIGURED, POLICY = "lambda/function", "lambda/event-invoke-config", "lambda/policy"
 Document = dict[str, Any]
 
@@ -137,6 +138,7 @@ class Functions:
                 )
         if self._context.store.get(FUNCTION, name) is not None:
             raise _exists(name)
+        self._check_role(params["Role"], name)
         package = packages.unpack(packages.read(params["Code"], self._s3(request)), self._code)
         document: Document = {
             "Description": "",
@@ -207,6 +209,8 @@ class Functions:
         document = self.named(params["FunctionName"])
         _check_revision(document, params)
         members = {member: params[member] for member in _CHANGED_BY_UPDATE if member in params}
+        if "Role" in members:
+            self._check_role(members["Role"], document["FunctionName"])
         if "LoggingConfig" in params:
             members["LoggingConfig"] = _logging(document["FunctionName"], params["LoggingConfig"])
         return self._change(document["FunctionName"], {**members, **self._modified()})
@@ -274,6 +278,13 @@ class Functions:
             "LastUpdateStatus": "Successful",
             "RevisionId": str(uuid.uuid4()),
         }
+
+    def _check_role(self, role_arn: str, name: str) -> None:
+        if not self._context.authority.may_assume(_PRINCIPAL, role_arn, self.arn(name)):
+            raise refused(
+                "The role defined for the function cannot be assumed by Lambda."
+                f" {role_arn} must be a role whose trust policy lets {_PRINCIPAL} do sts:AssumeRole"
+            )
 
     def _s3(self, request: Request) -> Any:
         """The package is read by whoever makes the call, as on AWS."""

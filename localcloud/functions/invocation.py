@@ -159,7 +159,7 @@ class Invoker:
         milliseconds = reply.seconds * 1000
         name = document["FunctionName"]
         lines = _lines(document, request_id, reply)
-        self._logs.write(process.spec.log_group, process.log_stream, lines)
+        self._logs.write(process.spec.log_group, process.log_stream, lines, document["Role"])
         self.measure(
             name,
             ("Invocations", 1, "Count"),

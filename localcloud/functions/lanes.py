@@ -16,7 +16,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import takewhile
 
-from localcloud.calls import Call
 from localcloud.context import Context
 from localcloud.errors import ServiceError
 from localcloud.events.patterns import Pattern
@@ -158,7 +157,8 @@ class Lane:
         self._again = False
         try:
             role = self._with.functions.named(self._source.document["FunctionArn"])["Role"]
-            self._called(role, "GetRecords")
+            # Lambda reads a stream with the rights of the function's role.
+            self._with.context.authority.check(role, "kinesis:GetRecords", self._source.stream_arn)
             batch = self._next()
         except ServiceError as error:
             self._source.report(self._source, f"PROBLEM: {error.message}")
@@ -342,7 +342,3 @@ class Lane:
         with self._source.lock:
             self._retry = None
         self.wake()
-
-    def _called(self, role: str, operation: str) -> None:
-        """Lambda reads a stream with the rights of the function's role."""
-        self._with.context.calls.add(Call(role, f"kinesis:{operation}", self._source.stream_arn))

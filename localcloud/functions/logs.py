@@ -27,6 +27,7 @@ _BATCH_EVENTS, _BATCH_BYTES, _EVENT_OVERHEAD, _EVENT_CHARACTERS = 5_000, 900_000
 class _Batch:
     group: str
     stream: str
+    role_arn: str | None
     moment: datetime
     messages: Sequence[str]
     working: AbstractContextManager[None]
@@ -46,11 +47,11 @@ class Logs:
         """The name of a stream for a process that starts now."""
         return f"{self._context.clock.now():%Y/%m/%d}/[$LATEST]{secrets.token_hex(16)}"
 
-    def write(self, group: str, stream: str, messages: Sequence[str]) -> None:
-        """Append messages, as of now."""
+    def write(self, group: str, stream: str, messages: Sequence[str], role_arn: str | None = None) -> None:
+        """Append messages, as of now, as a role. What that may not write is lost, as on AWS, and said in the log."""
         working = self._context.timetable.working()
         working.__enter__()
-        self._batches.put(_Batch(group, stream, self._context.clock.now(), messages, working))
+        self._batches.put(_Batch(group, stream, role_arn, self._context.clock.now(), messages, working))
         with self._lock:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="function-logs", daemon=True)
@@ -90,19 +91,26 @@ class Logs:
             self._put(batch, events)
 
     def _put(self, batch: _Batch, events: Sequence[dict[str, Any]]) -> None:
-        client = self._context.leaf.client("logs")
+        client = self._context.clients.of("logs", batch.role_arn)
         missing = client.exceptions.ResourceNotFoundException
         for _ in range(2):
             if (batch.group, batch.stream) not in self._made:
-                exists = client.exceptions.ResourceAlreadyExistsException
-                with contextlib.suppress(exists):
-                    client.create_log_group(logGroupName=batch.group)
-                with contextlib.suppress(exists):
-                    client.create_log_stream(logGroupName=batch.group, logStreamName=batch.stream)
-                self._made.add((batch.group, batch.stream))
+                self._make(client, batch)
             try:
                 client.put_log_events(logGroupName=batch.group, logStreamName=batch.stream, logEvents=list(events))
                 return
             except missing:
                 # Somebody has deleted the group meanwhile.
                 self._made.discard((batch.group, batch.stream))
+
+    def _make(self, client: Any, batch: _Batch) -> None:
+        """A stream, and the group where there is none: most roles may make no groups."""
+        exists = client.exceptions.ResourceAlreadyExistsException
+        with contextlib.suppress(exists):
+            try:
+                client.create_log_stream(logGroupName=batch.group, logStreamName=batch.stream)
+            except client.exceptions.ResourceNotFoundException:
+                with contextlib.suppress(exists):
+                    client.create_log_group(logGroupName=batch.group)
+                client.create_log_stream(logGroupName=batch.group, logStreamName=batch.stream)
+        self._made.add((batch.group, batch.stream))

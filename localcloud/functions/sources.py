@@ -85,6 +85,8 @@ class Queues:
                 f"Queue visibility timeout: {attributes['VisibilityTimeout']} seconds is less than Function timeout:"
                 f" {function['Timeout']} seconds"
             )
+        for operation in ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes"):
+            _check_right(self._context, function["Role"], "SQS", operation, source)
 
 
 class KinesisStreams:
@@ -132,6 +134,8 @@ class KinesisStreams:
     def check(self, document: Document, function: Document) -> None:
         """See `Kind`."""
         self._named(document)
+        for operation in ("DescribeStream", "DescribeStreamSummary", "GetRecords", "GetShardIterator", "ListShards"):
+            _check_right(self._context, function["Role"], "Kinesis", operation, document["EventSourceArn"])
         age = document["MaximumRecordAgeInSeconds"]
         if -1 < age < _LEAST_RECORD_AGE_SECONDS:
             raise refused(f"MaximumRecordAgeInSeconds must be -1 or at least {_LEAST_RECORD_AGE_SECONDS}; got {age}")
@@ -149,6 +153,16 @@ class KinesisStreams:
             self._streams.named(arn)
         except ServiceError as error:
             raise refused(f"Stream not found: {arn}") from error
+
+
+def _check_right(context: Context, role_arn: str, service: str, operation: str, arn: str) -> None:
+    """Raise what Lambda says when a function's role may not read the source."""
+    try:
+        context.authority.check(role_arn, f"{service.lower()}:{operation}", arn)
+    except ServiceError as error:
+        raise refused(
+            f"The provided execution role does not have permissions to call {operation} on {service}: {error.message}"
+        ) from error
 
 
 def _check_filters(document: Document) -> None:

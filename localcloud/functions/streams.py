@@ -11,7 +11,6 @@ import logging
 import threading
 from collections.abc import Iterator
 
-from localcloud.calls import Call
 from localcloud.context import Context
 from localcloud.errors import ServiceError
 from localcloud.events.patterns import Pattern
@@ -119,11 +118,10 @@ class StreamPoller:
             source.positions = Positions(self._context.store, document["UUID"], start, lanes)
         try:
             role = self._functions.named(document["FunctionArn"])["Role"]
+            for operation in _ASKED:
+                self._context.authority.check(role, f"kinesis:{operation}", source.stream_arn)
         except ServiceError as error:
             self._report(source, f"PROBLEM: {error.message}")
-        else:
-            for operation in _ASKED:
-                self._context.calls.add(Call(role, f"kinesis:{operation}", source.stream_arn))
         self._look(source)
 
     def _told(self, stream: Stream) -> None:

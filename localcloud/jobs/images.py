@@ -48,6 +48,12 @@ _LEFTOVER = "part-"
 _Files = dict[str, list[int]]
 
 
+def repository_of(uri: str) -> tuple[str, str] | None:
+    """The account and the repository of an image; None for a URI that is not one of ECR."""
+    found = _URI.fullmatch(uri)
+    return (found["registry"], found["repository"]) if found is not None else None
+
+
 class ImageError(Exception):
     """An image that cannot be run; the message names it and says what to do."""
 

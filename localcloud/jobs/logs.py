@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from localcloud.clock import Clock
+
+_LOG = logging.getLogger(__name__)
 
 # PutLogEvents takes 10,000 events and 1 MiB per call, where an event costs 26 bytes beyond its text; an event may be
 # 256 KiB long. Ours are kept well below, in characters of at most 4 bytes.
@@ -47,7 +52,7 @@ class LogStream:
         self._rest = b""
         self._events: list[dict[str, Any]] = []
         self._bytes = 0
-        self._opened = opened
+        self._opened, self._refused = opened, False
         # The first lines wait as long as later ones: a job of a second then costs one call.
         self._sent_at = clock.now()
 
@@ -108,11 +113,22 @@ class LogStream:
     def _flush(self) -> None:
         if not self._events:
             return
-        if not self._opened:
-            self._open()
-        self._client.put_log_events(logGroupName=self._group, logStreamName=self._stream, logEvents=self._events)
+        if not self._refused:
+            self._send(self._events)
         self._events, self._bytes = [], 0
         self._sent_at = self._clock.now()
+
+    def _send(self, events: list[dict[str, Any]]) -> None:
+        try:
+            if not self._opened:
+                self._open()
+            self._client.put_log_events(logGroupName=self._group, logStreamName=self._stream, logEvents=events)
+        except ClientError as error:
+            if not error.response["Error"]["Code"].startswith("AccessDenied"):
+                raise
+            # As on AWS: what runs goes on, and has no log.
+            _LOG.warning("the log stream %s of %s is not written: %s", self._stream, self._group, error)
+            self._refused = True
 
     def _open(self) -> None:
         try:

@@ -227,16 +227,17 @@ class Launcher:
         )
 
 
-def kill_marked(base: str | None, *, below: bool = False) -> int:
+def kill_marked(base: str | None, *, below: bool = False, variable: str = _BASE_VARIABLE) -> int:
     """Kill processes whose environment says that they belong to the job in `base`; gives how many there were.
 
     A program may start a daemon in a session of its own, which its group's end does not reach; the variable
-    SAGEMAKER_BASE_DIR, which every job gets, still finds it. With `below`, every job in a folder below `base`.
+    SAGEMAKER_BASE_DIR, which every job gets (a build another one), still finds it. With `below`, every job in a folder
+    below `base`.
     """
     if base is None:
         return 0
     found = 0
-    for pid, value in _bases():
+    for pid, value in _bases(variable):
         if value == base or (below and value.startswith(base.rstrip("/") + "/")):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
@@ -244,9 +245,9 @@ def kill_marked(base: str | None, *, below: bool = False) -> int:
     return found
 
 
-def _bases() -> Iterator[tuple[int, str]]:
+def _bases(variable: str) -> Iterator[tuple[int, str]]:
     own = os.getpid()
-    needle = _BASE_VARIABLE.encode() + b"="
+    needle = variable.encode() + b"="
     if os.path.isdir("/proc/self"):
         # Reading the files directly takes a tenth of psutil's time, and every job waits for this at its end.
         for name in os.listdir("/proc"):
@@ -264,7 +265,7 @@ def _bases() -> Iterator[tuple[int, str]]:
         return
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            value = process.environ().get(_BASE_VARIABLE) if process.pid != own else None
+            value = process.environ().get(variable) if process.pid != own else None
             if value is not None:
                 yield process.pid, value
 

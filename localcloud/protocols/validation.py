@@ -47,7 +47,14 @@ class _Validator(ParamValidator):  # type: ignore[misc]
         errors.is_sensitive = outer
 
 
-_VALIDATOR = _Validator()
+class _ResponseValidator(_Validator):
+    def _validate_list(self, param: Any, shape: Shape, errors: _Report, name: str) -> None:
+        # A list that a request may not leave empty (CodeBuild's BuildIds) is empty in many an answer of AWS.
+        if param != []:
+            super()._validate_list(param, shape, errors, name)
+
+
+_VALIDATOR, _RESPONSE_VALIDATOR = _Validator(), _ResponseValidator()
 
 
 def check_request(params: dict[str, Any], shape: StructureShape | None, *, code: str = "ValidationException") -> None:
@@ -75,7 +82,7 @@ def check_response(result: dict[str, Any], shape: StructureShape | None) -> None
         return
     if fitness.compiled(shape, False)(result):
         return
-    errors = _VALIDATOR.validate(result, shape)
+    errors = _RESPONSE_VALIDATOR.validate(result, shape)
     if errors.has_errors():
         raise ResponseError(errors.generate_report())
     if failures := list(_constraint_failures(result, shape, "", patterns=False)):

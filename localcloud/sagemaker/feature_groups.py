@@ -178,11 +178,12 @@ class FeatureGroups:
             try:
                 bucket, _ = parse_uri(place)
                 self._context.leaf.client("s3").head_bucket(Bucket=bucket)
+                self._context.authority.check(document["RoleArn"], "s3:GetBucketAcl", f"arn:aws:s3:::{bucket}")
                 members["OfflineStoreStatus"] = {"Status": "Active"}
                 offline.prepare()
             except LeafUnavailable:
                 return  # localcloud stops before it could look: the next start does
-            except (ClientError, BotoCoreError) as error:
+            except (ClientError, BotoCoreError, ServiceError) as error:
                 members = {
                     "FeatureGroupStatus": "CreateFailed",
                     "FailureReason": f"Validation Error: The bucket of {place} cannot be used: {error}"[:1024],

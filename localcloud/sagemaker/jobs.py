@@ -21,13 +21,14 @@ from typing import Any, Protocol
 
 from localcloud.context import Context, Request
 from localcloud.errors import ServiceError, validation
-from localcloud.jobs import process
+from localcloud.jobs import process, pulls
 from localcloud.jobs.container import Program, Root, program, remove
 from localcloud.jobs.images import Image, ImageError, Images
 from localcloud.jobs.logs import LogStream
 from localcloud.jobs.process import Control, Ended, Launcher, Slots
 from localcloud.jobs.reaper import Reaper
 from localcloud.jobs.transfer import TransferError
+from localcloud.sagemaker import roles
 from localcloud.sagemaker.arns import Arns
 from localcloud.sagemaker.crud import Document, Kind, Resources
 
@@ -57,6 +58,10 @@ class JobKind(Protocol):
 
     def document(self, params: Mapping[str, Any], work: Runtime) -> Document:
         """Members of a new job's description beyond the request's."""
+        ...
+
+    def role(self, document: Document) -> str:
+        """The role that a job runs as. Raises ServiceError if nothing says so any more."""
         ...
 
     def metrics(self, document: Document) -> list[tuple[str, str]]:
@@ -105,6 +110,8 @@ class Job:
 
     name: str
     document: Document
+    role_arn: str
+    """The role that it runs as: what is done for it is done as that."""
     root: Root
     log: LogStream
     control: Control
@@ -113,7 +120,7 @@ class Job:
 
     @property
     def s3(self) -> Any:
-        return self.runtime.context.leaf.client("s3")
+        return self.runtime.context.clients.of("s3", self.role_arn)
 
     @property
     def stopped(self) -> bool:
@@ -121,11 +128,10 @@ class Job:
 
     def image(self, uri: str) -> Image:
         """Raises ImageError."""
+        pulls.check(self.runtime.context, self.role_arn, uri)
         return self.runtime.images.resolve(uri)
 
-    def program(
-        self, image: Image, entrypoint: list[str], arguments: list[str], variables: dict[str, str], role_arn: str
-    ) -> Program:
+    def program(self, image: Image, entrypoint: list[str], arguments: list[str], variables: dict[str, str]) -> Program:
         """Raises ImageError if the image has no such program."""
         context = self.runtime.context
         return program(
@@ -136,7 +142,7 @@ class Job:
             variables,
             endpoint_url=context.endpoint_url,
             region=context.region,
-            access_key=context.principals.access_key(role_arn),
+            access_key=context.principals.access_key(self.role_arn),
         )
 
     def run(self, started: Program, limit_seconds: float) -> Ended:
@@ -196,6 +202,8 @@ class Jobs:
     def add(self, params: Mapping[str, Any]) -> str:
         """Store a new job, InProgress, and give its ARN. Raises ServiceError if it cannot be one."""
         self._kind.check(params)
+        if params.get("RoleArn"):
+            roles.check(self._runtime.context, params["RoleArn"])
         name = params[self.kind.name_member]
         with self._lock:
             if self._closing:
@@ -216,14 +224,15 @@ class Jobs:
         context = self._runtime.context
         epoch = int(context.clock.now().timestamp() * 1000)
         try:
+            role_arn = self._kind.role(document)
             log = LogStream(
-                context.leaf.client("logs"),
+                context.clients.of("logs", role_arn),
                 context.clock,
                 self._kind.log_group,
                 f"{name}/algo-1-{epoch}",
                 self._kind.metrics(document),
             )
-            job = Job(name, document, root, log, control, self._runtime, self.resources)
+            job = Job(name, document, role_arn, root, log, control, self._runtime, self.resources)
             outcome = self._execute(job)
         except Exception as error:  # a bug or a broken leaf: the job must still end, and say why
             outcome = self._internal(error, name)

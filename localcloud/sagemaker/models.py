@@ -9,6 +9,7 @@ from typing import Any
 from localcloud.context import Context, Request
 from localcloud.errors import validation
 from localcloud.jobs import transfer
+from localcloud.sagemaker import roles
 from localcloud.sagemaker.arns import Arns
 from localcloud.sagemaker.crud import Kind, Resources
 from localcloud.sagemaker.model_registry import ModelRegistry
@@ -45,6 +46,7 @@ class Models:
             raise validation("Specify one of PrimaryContainer and Containers, not both and not neither")
         if not params.get("ExecutionRoleArn"):
             raise validation("ExecutionRoleArn is required: the role that the model's containers run as")
+        roles.check(self._context, params["ExecutionRoleArn"])
         for container in _containers(params):
             package, image = container.get("ModelPackageName"), container.get("Image")
             if package:
@@ -52,7 +54,7 @@ class Models:
             elif not image:
                 raise validation("Every container needs an Image or a ModelPackageName")
             if container.get("ModelDataUrl"):
-                self._check_artifact(container["ModelDataUrl"])
+                self._check_artifact(container["ModelDataUrl"], params["ExecutionRoleArn"])
         return self.resources.create(request)
 
     def container(self, name: str) -> Container:
@@ -79,9 +81,9 @@ class Models:
             raise validation(f"localcloud serves models from a ModelDataUrl; {name!r} has a ModelDataSource")
         return Container(own["Image"], own.get("ModelDataUrl"), environment, model["ExecutionRoleArn"])
 
-    def _check_artifact(self, uri: str) -> None:
+    def _check_artifact(self, uri: str, role_arn: str) -> None:
         try:
-            transfer.etag(self._context.leaf.client("s3"), uri)
+            transfer.etag(self._context.clients.of("s3", role_arn), uri)
         except transfer.TransferError as error:
             raise validation(f"Could not find model data at {uri}.") from error
 

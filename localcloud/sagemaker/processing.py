@@ -69,6 +69,10 @@ class Processing:
         """The time limit that AWS gives a job that names none."""
         return {"StoppingCondition": params.get("StoppingCondition") or {"MaxRuntimeInSeconds": _DEFAULT_LIMIT_SECONDS}}
 
+    def role(self, document: Document) -> str:
+        """Its own."""
+        return str(document["RoleArn"])
+
     def metrics(self, document: Document) -> list[tuple[str, str]]:
         """None: processing jobs define no metrics."""
         return []
@@ -91,7 +95,6 @@ class Processing:
             entrypoint,
             list(arguments),
             {"PROCESSING_JOB_ARN": document["ProcessingJobArn"], **document.get("Environment", {})},
-            document["RoleArn"],
         )
         if job.stopped:
             return Outcome("Stopped")

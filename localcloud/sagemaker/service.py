@@ -8,6 +8,7 @@ from localcloud.context import Context
 from localcloud.featurestore.store import FeatureStore
 from localcloud.sagemaker.arns import Arns
 from localcloud.sagemaker.crud import Resources
+from localcloud.sagemaker.domains import Domains
 from localcloud.sagemaker.endpoints.operations import Endpoints
 from localcloud.sagemaker.feature_groups import FeatureGroups
 from localcloud.sagemaker.jobs import Jobs, Runtime, clear
@@ -18,6 +19,7 @@ from localcloud.sagemaker.pipelines.executor import Executor, Pause
 from localcloud.sagemaker.pipelines.operations import Pipelines
 from localcloud.sagemaker.pipelines.steps import Services
 from localcloud.sagemaker.processing import Processing
+from localcloud.sagemaker.projects.operations import Projects
 from localcloud.sagemaker.tags import Tags
 from localcloud.sagemaker.training import Training
 from localcloud.sagemaker.transform import Transform
@@ -64,6 +66,8 @@ class SageMaker:
         self._operations |= _endpoint_operations(self.endpoints)
         self._feature_groups = FeatureGroups(context, arns, feature_store or FeatureStore(context))
         self._operations |= _feature_group_operations(self._feature_groups)
+        self._projects = Projects(context, arns)
+        self._operations |= _project_operations(self._projects) | _domain_operations(Domains(context, arns))
         tags = Tags(context)
         self._operations |= {"AddTags": tags.add, "ListTags": tags.list, "DeleteTags": tags.delete}
 
@@ -86,6 +90,7 @@ class SageMaker:
         self._executor.recover()
         self._feature_groups.recover()
         self.endpoints.start()
+        self._projects.recover()
         self._runtime.reaper.start()
 
     def stop(self) -> None:
@@ -97,6 +102,7 @@ class SageMaker:
         self._transform.close()
         self._executor.join()
         self._feature_groups.join()
+        self._projects.close()
         self._runtime.reaper.stop()
 
 
@@ -154,6 +160,25 @@ def _feature_group_operations(groups: FeatureGroups) -> dict[str, Handler]:
         "ListFeatureGroups": groups.list,
         "UpdateFeatureGroup": groups.update,
         "DeleteFeatureGroup": groups.delete,
+    }
+
+
+def _project_operations(projects: Projects) -> dict[str, Handler]:
+    return {
+        "CreateProject": projects.create,
+        "DescribeProject": projects.describe,
+        "ListProjects": projects.list,
+        "UpdateProject": projects.update,
+        "DeleteProject": projects.delete,
+    }
+
+
+def _domain_operations(domains: Domains) -> dict[str, Handler]:
+    return {
+        "CreateDomain": domains.create,
+        "DescribeDomain": domains.describe,
+        "ListDomains": domains.list,
+        "DeleteDomain": domains.delete,
     }
 
 

@@ -118,6 +118,10 @@ class Training:
             ],
         }
 
+    def role(self, document: Document) -> str:
+        """Its own."""
+        return str(document["RoleArn"])
+
     def metrics(self, document: Document) -> list[tuple[str, str]]:
         """Those of the AlgorithmSpecification."""
         definitions = document["AlgorithmSpecification"].get("MetricDefinitions") or ()
@@ -140,7 +144,7 @@ class Training:
             "TRAINING_JOB_ARN": document["TrainingJobArn"],
             **document.get("Environment", {}),
         }
-        program = job.program(image, list(entrypoint), list(arguments), variables, document["RoleArn"])
+        program = job.program(image, list(entrypoint), list(arguments), variables)
         if job.stopped:
             return Outcome("Stopped")
         _enter(job, "Training")

@@ -110,6 +110,10 @@ class Transform:
         """Nothing beyond the request's members."""
         return {}
 
+    def role(self, document: Document) -> str:
+        """The model's. Raises ServiceError if that is gone."""
+        return self._models.container(document["ModelName"]).role_arn
+
     def metrics(self, document: Document) -> list[tuple[str, str]]:
         """None: transform jobs define no metrics."""
         return []
@@ -196,7 +200,6 @@ class Transform:
                 **document.get("Environment", {}),
                 PORT_VARIABLE: str(port),
             },
-            container.role_arn,
         )
         return Server(job.runtime.launcher, program, port, job.control, job.log.write, job.log.idle)
 

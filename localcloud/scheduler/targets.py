@@ -197,7 +197,7 @@ class Targets:
         values = {name: {"DataType": "String", "StringValue": value} for name, value in attributes.items() if value}
         try:
             client = self._client("sqs", invocation)
-            url = self._queue_url(client, invocation.target["DeadLetterConfig"]["Arn"])
+            url = self._queue_url(invocation.target["DeadLetterConfig"]["Arn"])
             client.send_message(QueueUrl=url, MessageBody=invocation.text, MessageAttributes=values)
         except ClientError as refusal:
             raise delivery_error(refusal) from refusal
@@ -212,16 +212,17 @@ class Targets:
 
     def _queue(self, invocation: Invocation) -> None:
         client = self._client("sqs", invocation)
-        params = {"QueueUrl": self._queue_url(client, invocation.target["Arn"]), "MessageBody": invocation.text}
+        params = {"QueueUrl": self._queue_url(invocation.target["Arn"]), "MessageBody": invocation.text}
         group = invocation.target.get("SqsParameters", {}).get("MessageGroupId")
         if group:
             params |= {"MessageGroupId": group, "MessageDeduplicationId": invocation.token}
         client.send_message(**params)
 
-    def _queue_url(self, client: Any, arn: str) -> str:
-        """Asked for once: a queue that is made anew has the same."""
+    def _queue_url(self, arn: str) -> str:
+        """Asked for once: a queue that is made anew has the same. Not as the role, which need not be allowed it."""
         url = self._queue_urls.get(arn)
         if url is None:
+            client = self._context.clients.of("sqs")
             url = self._queue_urls[arn] = str(client.get_queue_url(QueueName=arn.rpartition(":")[2])["QueueUrl"])
         return url
 

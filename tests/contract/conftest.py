@@ -27,6 +27,7 @@ from botocore.config import Config
 
 from tests.contract.sagemaker_account import Account
 from tests.contract.stacks import Stacks
+from tests.roles import make_role
 
 _REGION = os.environ.get("AWS_DEFAULT_REGION") or "eu-west-1"
 _ON_AWS = os.environ.get("MLOPS_CONTRACT_TARGET") == "aws"
@@ -117,15 +118,13 @@ def _furnished(endpoint_url: str) -> Cloud:
     session.client("s3", endpoint_url=endpoint_url).create_bucket(
         Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": _REGION}
     )
-    role = session.client("iam", endpoint_url=endpoint_url).create_role(
-        RoleName="contract-role", AssumeRolePolicyDocument='{"Version": "2012-10-17", "Statement": []}'
-    )["Role"]
+    role_arn = make_role(session.client("iam", endpoint_url=endpoint_url), "contract-role")
     return Cloud(
         session=session,
         region=_REGION,
         account_id="123456789012",
         endpoint_url=endpoint_url,
-        role_arn=role["Arn"],
+        role_arn=role_arn,
         bucket=bucket,
     )
 

@@ -15,6 +15,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from tests.contract import images
+from tests.roles import make_role
 
 INSTANCE = os.environ.get("CONTRACT_INSTANCE_TYPE", "ml.m5.large")
 DEADLINE_SECONDS = float(os.environ.get("CONTRACT_DEADLINE_SECONDS", "60"))
@@ -79,7 +80,7 @@ class Account:
 
     @cached_property
     def role(self) -> str:
-        return self.given_role or f"arn:aws:iam::{self.number}:role/execution"
+        return self.given_role or make_role(self.client("iam"), "execution")
 
     @cached_property
     def bucket(self) -> str:

@@ -69,7 +69,8 @@ class Stacks:
 
     def reasons(self, stack_id: str) -> dict[str, str]:
         """Why what failed did."""
-        found = self.client.describe_stack_events(StackName=stack_id)["StackEvents"]
+        pages = self.client.get_paginator("describe_stack_events").paginate(StackName=stack_id)
+        found = [event for page in pages for event in page["StackEvents"]]
         return {
             event["LogicalResourceId"]: event.get("ResourceStatusReason", "")
             for event in reversed(found)

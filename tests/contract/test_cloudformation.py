@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError
 from localcloud.cloudformation import syntax
 from tests.contract.sagemaker_account import Account, error_of
 from tests.contract.stacks import Stacks, body_of, template
+from tests.roles import make_role
 
 ALL_TYPES = Path(__file__).with_name("stack_of_all_types.yml")
 NAMED_IAM = ["CAPABILITY_NAMED_IAM"]
@@ -129,6 +130,11 @@ def test_every_type_is_made_as_declared_and_deleted_with_its_stack(account: Acco
     assert not left["CompositeAlarms"]
 
 
+def _allowing(*actions: str) -> dict[str, Any]:
+    statement = {"Effect": "Allow", "Action": list(actions), "Resource": "*"}
+    return {"Version": "2012-10-17", "Statement": [statement]}
+
+
 def test_every_type_is_changed_in_place_and_back(account: Account, stacks: Stacks) -> None:
     project = account.name("c")
     before, after = syntax.parse(ALL_TYPES.read_text()), syntax.parse(ALL_TYPES.read_text())
@@ -139,7 +145,12 @@ def test_every_type_is_changed_in_place_and_back(account: Account, stacks: Stack
     # None takes a property away.
     differences: dict[str, dict[str, Any]] = {
         "Bucket": {"LifecycleConfiguration": None, "CorsConfiguration": None, "BucketEncryption": None},
-        "Role": {"Description": "changed", "Policies": None, "MaxSessionDuration": 7200},
+        # Its mappings read a queue and a stream by it, before and after.
+        "Role": {
+            "Description": "changed",
+            "Policies": [{"PolicyName": "changed", "PolicyDocument": _allowing("sqs:*", "kinesis:*")}],
+            "MaxSessionDuration": 7200,
+        },
         "RolePolicy": {"PolicyName": "other"},
         "Param": {"Value": "6", "Description": None, "Tags": {"own": "tag"}},
         "Repo": {"ImageTagMutability": "IMMUTABLE", "LifecyclePolicy": None},
@@ -172,11 +183,15 @@ def test_every_type_is_changed_in_place_and_back(account: Account, stacks: Stack
         "EncryptionAlias": {"TargetKeyId": {"Fn::GetAtt": "EncryptionKey.Arn"}},
         "Network": {"SecurityGroupEgress": None, "Tags": [{"Key": "own", "Value": "tag"}]},
         "Deliveries": {"Tags": [{"Key": "own", "Value": "tag"}]},
+        "NetworkIngress": {"FromPort": 80},
+        "Line": {"ExecutionMode": None, "DisableInboundStageTransitions": None},
+        "Catalog": {"Description": None, "DisplayName": "changed", "Tags": [{"Key": "own", "Value": "tag"}]},
         "Containers": {"DefaultCapacityProviderStrategy": None, "Tags": [{"Key": "own", "Value": "tag"}]},
     }
     for name, properties in differences.items():
         merged = {**after["Resources"][name]["Properties"], **properties}
         after["Resources"][name]["Properties"] = {key: value for key, value in merged.items() if value is not None}
+    after["Resources"]["MonthlyBudget"]["Properties"]["Budget"]["BudgetLimit"]["Amount"] = 200
     added = {"FeatureName": "fee", "FeatureType": "Fractional"}
     after["Resources"]["Features"]["Properties"]["FeatureDefinitions"].append(added)
 
@@ -204,7 +219,7 @@ def test_every_type_is_changed_in_place_and_back(account: Account, stacks: Stack
     assert now() == [["inline", "more"], 30, True, 1, "ENABLED", 1.0, "5"]
     stack = stacks.update(stack_id, after, **common)
     assert stack["StackStatus"] == "UPDATE_COMPLETE", stacks.reasons(stack_id)
-    assert now() == [["other"], 29, False, 5, "DISABLED", 2.0, "6"]
+    assert now() == [["changed", "other"], 29, False, 5, "DISABLED", 2.0, "6"]
 
 
 def test_names_are_made_of_stack_and_logical_id_where_none_is_given(account: Account, stacks: Stacks) -> None:
@@ -279,7 +294,7 @@ def test_the_calls_are_those_of_the_stacks_role(
     account: Account, stacks: Stacks, cloud: Any, localcloud_only: None
 ) -> None:
     name = account.name("role")
-    role = f"arn:aws:iam::{account.number}:role/{name}"
+    role = make_role(account.client("iam"), name)
     stacks.made(template(One=parameter(f"/{name}", "1")), name=name, RoleARN=role)
     question = urllib.parse.urlencode({"principal": role})
     with urllib.request.urlopen(f"{cloud.endpoint_url}/_localcloud/calls?{question}") as answer:

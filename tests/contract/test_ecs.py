@@ -16,6 +16,7 @@ from tests.contract.sagemaker_account import Account, error_of, until
 from tests.contract.stacks import Stacks, template
 from tests.contract.test_functions import advance
 from tests.contract.test_scheduler import trust
+from tests.roles import make_role
 
 SINGLE = {"minimumHealthyPercent": 0, "maximumPercent": 100}
 
@@ -256,9 +257,7 @@ def test_a_schedule_runs_a_task_that_time_waits_for(
     containers: Containers, cloud: Cloud, localcloud_only: None
 ) -> None:
     scheduler = cloud.client("scheduler")
-    role = cloud.client("iam").create_role(
-        RoleName=containers.account.name("scheduler"), AssumeRolePolicyDocument=trust()
-    )["Role"]["Arn"]
+    role = make_role(cloud.client("iam"), containers.account.name("scheduler"), assumed_by=trust())
     arn = containers.register("print defined")
     override = {"name": "main", "command": ["print at <aws.scheduler.scheduled-time>", "env TRY"]}
     name = containers.account.name("schedule")
@@ -372,7 +371,7 @@ def test_a_stack_has_a_cluster_and_a_service(
             },
         ),
     )
-    role = {"RoleName": account.name("scheduler"), "AssumeRolePolicyDocument": trust()}
+    role = make_role(cloud.client("iam"), account.name("scheduler"), assumed_by=trust())
     made["Resources"]["Schedule"] = {
         "Type": "AWS::Scheduler::Schedule",
         "Properties": {
@@ -381,7 +380,7 @@ def test_a_stack_has_a_cluster_and_a_service(
             "FlexibleTimeWindow": {"Mode": "OFF"},
             "Target": {
                 "Arn": {"Fn::GetAtt": "Cluster.Arn"},
-                "RoleArn": cloud.client("iam").create_role(**role)["Role"]["Arn"],
+                "RoleArn": role,
                 "EcsParameters": {
                     "TaskDefinitionArn": {"Ref": "Task"},
                     "TaskCount": 1,

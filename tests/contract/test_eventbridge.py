@@ -14,6 +14,7 @@ from tests.contract.conftest import Cloud, Running
 from tests.contract.lambda_account import EVENTS, Functions
 from tests.contract.sagemaker_account import Account, error_of, until
 from tests.contract.test_functions import advance
+from tests.roles import make_role
 
 KEEP = """
 import json, os, boto3
@@ -392,7 +393,7 @@ def test_what_is_not_delivered_is_delivered_after_a_restart(
     tmp_path: Path, start_localcloud: Callable[[Path], Running], client_of: Callable[..., Any]
 ) -> None:
     first = start_localcloud(tmp_path)
-    functions = Functions(lambda service: client_of(first, service), "arn:aws:iam::123456789012:role/r")
+    functions = Functions(lambda service: client_of(first, service), make_role(client_of(first, "iam"), "r"))
     out, _ = functions.queue()
     path = out.partition(str(first.port))[2]
     source = KEEP.replace('os.environ["OUT"]', 'os.environ["AWS_ENDPOINT_URL"] + os.environ["OUT"]')

@@ -17,6 +17,7 @@ import pytest
 
 from localcloud import instance
 from tests.contract.sagemaker_account import error_of, until
+from tests.roles import make_role
 
 _TRUST = {"Effect": "Allow", "Principal": {"Service": "firehose.amazonaws.com"}, "Action": "sts:AssumeRole"}
 _QUERY = '{day: (.time | strftime("%Y-%m-%d")), hour: (.time | strftime("%H"))}'
@@ -55,8 +56,7 @@ class _Place:
         region = self.client("s3").meta.region_name
         self.client("s3").create_bucket(Bucket=self.bucket, CreateBucketConfiguration={"LocationConstraint": region})
         trust = json.dumps({"Version": "2012-10-17", "Statement": [_TRUST]})
-        iam = self.client("iam")
-        self.role = iam.create_role(RoleName=self.bucket, AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+        self.role = make_role(self.client("iam"), self.bucket, assumed_by=trust)
 
     def destination(self, **members: Any) -> dict[str, Any]:
         return {"RoleARN": self.role, "BucketARN": f"arn:aws:s3:::{self.bucket}", **members}

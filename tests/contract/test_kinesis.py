@@ -18,6 +18,7 @@ from tests.contract.lambda_account import Functions
 from tests.contract.sagemaker_account import Account, error_of, until
 from tests.contract.stacks import Stacks, template
 from tests.contract.test_functions import advance
+from tests.roles import make_role
 
 ARN = "arn:aws:kinesis:eu-west-1:123456789012:stream/"
 # Sends what it was given to a queue, and fails where it is told to.
@@ -632,7 +633,7 @@ def test_a_killed_localcloud_has_what_it_answered_and_goes_on_where_it_was(
     client_of: Callable[..., Any],
 ) -> None:
     running = start_localcloud(tmp_path)
-    role = "arn:aws:iam::123456789012:role/r"
+    role = make_role(client_of(running, "iam"), "r")
     account = Functions(lambda service: client_of(running, service), role)
     url, _ = account.queue()
     take = account.create(TAKE, Environment={"Variables": {"OUT": url}})

@@ -282,7 +282,7 @@ def test_what_a_restart_ends_and_what_it_goes_on_with(
     """Executions end, and can be retried; functions, mappings and events that were accepted go on."""
     first = start_localcloud(tmp_path)
     account = Account(lambda service: client_of(first, service), "eu-west-1")
-    functions = Functions(account.client, "arn:aws:iam::123456789012:role/r")
+    functions = Functions(account.client, account.role)
     asking, fed, out = functions.queue()[0], functions.queue(), functions.queue()[0]
     called, handled = tmp_path / "called", tmp_path / "handled"
     # Where localcloud is reached is not the same after the restart.

@@ -17,6 +17,7 @@ from tests.contract.lambda_account import Functions
 from tests.contract.sagemaker_account import Account, error_of, until
 from tests.contract.test_eventbridge import KEEP
 from tests.contract.test_functions import advance
+from tests.roles import make_role
 
 OFF = {"Mode": "OFF"}
 TIME = '"<aws.scheduler.scheduled-time>"'
@@ -36,9 +37,7 @@ class Desk:
     def __init__(self, client: Callable[[str], Any], functions: Functions) -> None:
         self.client, self.functions = client("scheduler"), functions
         self.of = client
-        self.role = client("iam").create_role(RoleName=functions.name("scheduler"), AssumeRolePolicyDocument=trust())[
-            "Role"
-        ]["Arn"]
+        self.role = make_role(client("iam"), functions.name("scheduler"), assumed_by=trust())
         self.made: list[tuple[str, str]] = []
 
     def create(self, expression: str, arn: str, name: str = "", group: str = "default", **members: Any) -> str:
@@ -397,7 +396,7 @@ def test_a_kill_loses_no_occurrence_that_was_reached_and_makes_up_none_that_was_
     start_localcloud: Callable[[Path], Running], client_of: Callable[..., Any], tmp_path: Path
 ) -> None:
     running = start_localcloud(tmp_path)
-    functions = Functions(lambda service: client_of(running, service), "arn:aws:iam::123456789012:role/r")
+    functions = Functions(lambda service: client_of(running, service), make_role(client_of(running, "iam"), "r"))
     desk = Desk(lambda service: client_of(running, service), functions)
     url, queue = functions.queue()
     desk.create("cron(0 * * * ? *)", queue, "hourly")
@@ -406,7 +405,7 @@ def test_a_kill_loses_no_occurrence_that_was_reached_and_makes_up_none_that_was_
     running.kill()
 
     running = start_localcloud(tmp_path)
-    functions = Functions(lambda service: client_of(running, service), "arn:aws:iam::123456789012:role/r")
+    functions = Functions(lambda service: client_of(running, service), make_role(client_of(running, "iam"), "r"))
     assert functions.count(url) == 0
     advance(running.endpoint_url, 2 * HOUR)
     after = moments(functions.bodies(url, 2))

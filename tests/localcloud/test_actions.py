@@ -144,7 +144,54 @@ def _arn(service: str, rest: str) -> str:
             [("lambda:InvokeFunction", _arn("lambda", "function:f"))],
         ),
         ("cloudwatch", "PutMetricData", {"Namespace": "n"}, [("cloudwatch:PutMetricData", "*")]),
+        ("cloudwatch", "DescribeAlarms", {}, [("cloudwatch:DescribeAlarms", _arn("cloudwatch", "alarm:*"))]),
+        (
+            "cloudwatch",
+            "PutDashboard",
+            {"DashboardName": "d"},
+            [("cloudwatch:PutDashboard", "arn:aws:cloudwatch::123456789012:dashboard/d")],
+        ),
         ("events", "PutRule", {"Name": "r"}, [("events:PutRule", _arn("events", "rule/r"))]),
+        (
+            "events",
+            "PutTargets",
+            {"Rule": "r", "EventBusName": "b", "Targets": [{"Id": "1", "Arn": FUNCTION, "RoleArn": ROLE}]},
+            [("events:PutTargets", _arn("events", "rule/b/r")), ("iam:PassRole", ROLE)],
+        ),
+        (
+            "events",
+            "PutEvents",
+            {"Entries": [{"EventBusName": "b"}, {"EventBusName": "b"}, {}]},
+            [("events:PutEvents", _arn("events", f"event-bus/{name}")) for name in ("b", "default")],
+        ),
+        (
+            "lambda",
+            "CreateEventSourceMapping",
+            {"FunctionName": "f", "EventSourceArn": "a"},
+            [("lambda:CreateEventSourceMapping", "*")],
+        ),
+        (
+            "lambda",
+            "UpdateEventSourceMapping",
+            {"FunctionName": "f", "UUID": "u"},
+            [("lambda:UpdateEventSourceMapping", _arn("lambda", "event-source-mapping:u"))],
+        ),
+        (
+            "codepipeline",
+            "CreatePipeline",
+            {
+                "pipeline": {
+                    "name": "p",
+                    "roleArn": ROLE,
+                    "stages": [{"actions": [{"roleArn": f"{ROLE}2", "configuration": {"RoleArn": f"{ROLE}3"}}]}],
+                }
+            },
+            [
+                ("codepipeline:CreatePipeline", _arn("codepipeline", "p")),
+                ("iam:PassRole", ROLE),
+                ("iam:PassRole", f"{ROLE}2"),
+            ],
+        ),
         ("iam", "GetRole", {"RoleName": "r"}, [("iam:GetRole", "arn:aws:iam::123456789012:role/r")]),
     ],
 )
@@ -162,7 +209,10 @@ def test_an_owned_call(service: str, operation: str, params: dict[str, Any], exp
         ("PUT", "/b/a%20b/c", "", "s3:PutObject", "arn:aws:s3:::b/a b/c"),
         ("PUT", "/b/k", "partNumber=1&uploadId=u", "s3:PutObject", "arn:aws:s3:::b/k"),
         ("POST", "/b/k", "uploads", "s3:PutObject", "arn:aws:s3:::b/k"),
-        ("POST", "/b", "delete", "s3:DeleteObject", "arn:aws:s3:::b"),
+        ("GET", "/b/k", "versionId=v", "s3:GetObjectVersion", "arn:aws:s3:::b/k"),
+        ("DELETE", "/b/k", "versionId=v", "s3:DeleteObjectVersion", "arn:aws:s3:::b/k"),
+        ("GET", "/b/k", "tagging", "s3:GetObjectTagging", "arn:aws:s3:::b/k"),
+        ("PUT", "/b", "cors", "s3:PutBucketCORS", "arn:aws:s3:::b"),
         ("PUT", "/b", "policy", "s3:PutBucketPolicy", "arn:aws:s3:::b"),
         ("PUT", "/b", "encryption", "s3:PutEncryptionConfiguration", "arn:aws:s3:::b"),
         ("DELETE", "/b/k", "", "s3:DeleteObject", "arn:aws:s3:::b/k"),
@@ -170,6 +220,22 @@ def test_an_owned_call(service: str, operation: str, params: dict[str, Any], exp
 )
 def test_a_call_of_s3(method: str, path: str, query: str, action: str, resource: str) -> None:
     assert list(ACTIONS.of_request("s3", HttpRequest(method, path, query))) == [(action, resource)]
+
+
+def test_many_keys_are_deleted_one_by_one() -> None:
+    listed = "<Object><Key>a/1</Key></Object><Object><Key>b</Key><VersionId>v</VersionId></Object><Quiet>true</Quiet>"
+    body = f'<Delete xmlns="http://s3.amazonaws.com/doc/2006-03-01/">{listed}</Delete>'.encode()
+    assert list(ACTIONS.of_request("s3", HttpRequest("POST", "/b", "delete", {}, body))) == [
+        ("s3:DeleteObject", "arn:aws:s3:::b/a/1"),
+        ("s3:DeleteObjectVersion", "arn:aws:s3:::b/b"),
+    ]
+
+
+def test_what_is_written_beside_an_object_is_asked_for() -> None:
+    headers = {"x-amz-tagging": "a=b", "x-amz-acl": "bucket-owner-full-control"}
+    assert [action for action, _ in ACTIONS.of_request("s3", HttpRequest("PUT", "/b/k", "", headers))] == [
+        "s3:PutObject", "s3:PutObjectAcl", "s3:PutObjectTagging",
+    ]  # fmt: skip
 
 
 def test_a_copy_reads_its_source() -> None:
@@ -192,6 +258,17 @@ def test_a_call_of_the_leaf() -> None:
     assert _json_call("ssm", "AmazonSSM.GetParameters", {"Names": ["/a", "b"]}) == [
         ("ssm:GetParameters", _arn("ssm", "parameter/a")),
         ("ssm:GetParameters", _arn("ssm", "parameter/b")),
+    ]
+    logs = {"logGroupName": "/g", "logStreamName": "s"}
+    assert _json_call("logs", "Logs_20140328.PutLogEvents", logs) == [
+        ("logs:PutLogEvents", _arn("logs", "log-group:/g:log-stream:s"))
+    ]
+    assert _json_call("logs", "Logs_20140328.CreateLogGroup", {"logGroupName": "/g"}) == [
+        ("logs:CreateLogGroup", _arn("logs", "log-group:/g:log-stream:"))
+    ]
+    query = {"TableName": "t", "IndexName": "i"}
+    assert _json_call("dynamodb", "DynamoDB_20120810.Query", query) == [
+        ("dynamodb:Query", _arn("dynamodb", "table/t/index/i"))
     ]
     form = HttpRequest(
         "POST", "/", "", {"content-type": "application/x-www-form-urlencoded"}, b"Action=CreateRole&RoleName=r"

@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from localcloud.cloudformation import schemas
 from localcloud.cloudformation.resources.alarms import TYPES as ALARMS
 from localcloud.cloudformation.resources.apigateway import TYPES as APIGATEWAY
 from localcloud.cloudformation.resources.buckets import TYPES as BUCKETS
+from localcloud.cloudformation.resources.budgets import TYPES as BUDGETS
+from localcloud.cloudformation.resources.codebuild import TYPES as CODEBUILD
+from localcloud.cloudformation.resources.codecommit import TYPES as CODECOMMIT
+from localcloud.cloudformation.resources.codepipeline import TYPES as CODEPIPELINE
 from localcloud.cloudformation.resources.cognito import TYPES as COGNITO
+from localcloud.cloudformation.resources.custom import TYPES as CUSTOM
 from localcloud.cloudformation.resources.dashboards import TYPES as DASHBOARDS
 from localcloud.cloudformation.resources.ecr import TYPES as ECR
 from localcloud.cloudformation.resources.ecs import TYPES as ECS
@@ -25,9 +31,12 @@ from localcloud.cloudformation.resources.queues import TYPES as QUEUES
 from localcloud.cloudformation.resources.sagemaker import TYPES as SAGEMAKER
 from localcloud.cloudformation.resources.scheduler import TYPES as SCHEDULER
 from localcloud.cloudformation.resources.security_groups import TYPES as SECURITY_GROUPS
+from localcloud.cloudformation.resources.servicecatalog import TYPES as SERVICE_CATALOG
 from localcloud.cloudformation.resources.streams import TYPES as STREAMS
 from localcloud.cloudformation.resources.tables import TYPES as TABLES
 from localcloud.cloudformation.resources.topics import TYPES as TOPICS
+from localcloud.cloudformation.resources.tracking import TYPES as TRACKING
+from localcloud.cloudformation.resources.vpc_endpoints import TYPES as VPC_ENDPOINTS
 from localcloud.cloudformation.resources.waf import TYPES as WAF
 
 TYPES: Mapping[str, ResourceType] = {
@@ -36,7 +45,12 @@ TYPES: Mapping[str, ResourceType] = {
         *ALARMS,
         *APIGATEWAY,
         *BUCKETS,
+        *BUDGETS,
+        *CODEBUILD,
+        *CODECOMMIT,
+        *CODEPIPELINE,
         *COGNITO,
+        *CUSTOM,
         *DASHBOARDS,
         *ECR,
         *ECS,
@@ -52,17 +66,32 @@ TYPES: Mapping[str, ResourceType] = {
         *SAGEMAKER,
         *SCHEDULER,
         *SECURITY_GROUPS,
+        *SERVICE_CATALOG,
         *STREAMS,
         *TABLES,
         *TOPICS,
+        *TRACKING,
+        *VPC_ENDPOINTS,
         *WAF,
     )
 }
 
 
+def kind_of(type_name: str) -> ResourceType:
+    """The kind of a resource type. Raises KeyError for one that there is not."""
+    return TYPES[schemas.schema_name(type_name)]
+
+
+def is_known(type_name: str) -> bool:
+    """Whether there is such a type."""
+    return schemas.schema_name(type_name) in TYPES
+
+
 def not_honoured(type_name: str, properties: Mapping[str, Any]) -> list[str]:
     """The paths of what is given and would be dropped. Expressions are looked into as far as they are plain."""
-    return sorted(set(_not_honoured(properties, TYPES[type_name].honours, "")))
+    if kind_of(type_name).is_open:
+        return []
+    return sorted(set(_not_honoured(properties, kind_of(type_name).honours, "")))
 
 
 def _not_honoured(value: Any, honours: Collection[str], path: str) -> Iterator[str]:

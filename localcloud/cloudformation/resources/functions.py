@@ -33,6 +33,8 @@ _CONFIGURATION: dict[str, Any] = {
     "Runtime": None,
     "Timeout": 3,
     "TracingConfig": {"Mode": "PassThrough"},
+    # localcloud's functions are in no network: the service refuses to put one into some.
+    "VpcConfig": {"SubnetIds": [], "SecurityGroupIds": []},
 }
 _CODE = ("S3Bucket", "S3Key", "S3ObjectVersion")
 _PERMISSION = ("Action", "Principal", "SourceAccount", "SourceArn")

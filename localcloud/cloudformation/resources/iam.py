@@ -1,4 +1,4 @@
-"""AWS::IAM::Role and AWS::IAM::Policy."""
+"""AWS::IAM::Role, AWS::IAM::Policy, AWS::IAM::ManagedPolicy and AWS::IAM::OIDCProvider."""
 
 from __future__ import annotations
 
@@ -127,8 +127,97 @@ class Policy(ResourceType):
                 iam.delete_role_policy(RoleName=role, PolicyName=name)
 
 
+class ManagedPolicy(ResourceType):
+    name = "AWS::IAM::ManagedPolicy"
+    name_property = "ManagedPolicyName"
+    attributes = frozenset({"PolicyArn"})
+    # Groups and users have no part in what localcloud runs.
+    honours = frozenset({"Description", "ManagedPolicyName", "Path", "PolicyDocument", "Roles"})
+
+    def create(self, call: Call, properties: Properties) -> str:
+        answer = call.client("iam").create_policy(
+            PolicyName=properties.get("ManagedPolicyName") or call.new_name(128),
+            PolicyDocument=document(properties["PolicyDocument"]),
+            **pick(properties, "Description", "Path"),
+        )
+        return str(answer["Policy"]["Arn"])
+
+    def finish(self, call: Call, physical_id: str, properties: Properties) -> None:
+        self._attach(call.client("iam"), physical_id, {}, properties)
+
+    def update(self, call: Call, physical_id: str, before: Properties, after: Properties) -> None:
+        iam = call.client("iam")
+        if changed(before, after, "PolicyDocument"):
+            self._forget_versions(iam, physical_id)
+            iam.create_policy_version(
+                PolicyArn=physical_id, PolicyDocument=document(after["PolicyDocument"]), SetAsDefault=True
+            )
+        self._attach(iam, physical_id, before, after)
+
+    def delete(self, call: Call, physical_id: str, properties: Properties) -> None:
+        iam = call.client("iam")
+        if exists(lambda: iam.get_policy(PolicyArn=physical_id)):
+            self._attach(iam, physical_id, properties, {})
+            self._forget_versions(iam, physical_id)
+        iam.delete_policy(PolicyArn=physical_id)
+
+    def values(self, call: Call, physical_id: str, properties: Properties) -> dict[str, Any]:
+        return {"PolicyArn": physical_id}
+
+    def _attach(self, iam: Any, arn: str, before: Properties, after: Properties) -> None:
+        had, wanted = (list(one.get("Roles") or ()) for one in (before, after))
+        for role in had:
+            if role not in wanted and exists(lambda role=role: iam.get_role(RoleName=role)):  # type: ignore[misc]
+                iam.detach_role_policy(RoleName=role, PolicyArn=arn)
+        for role in wanted:
+            if role not in had:
+                iam.attach_role_policy(RoleName=role, PolicyArn=arn)
+
+    def _forget_versions(self, iam: Any, arn: str) -> None:
+        """Those before the one that holds: IAM keeps five, and deletes no policy that has some."""
+        for version in iam.list_policy_versions(PolicyArn=arn)["Versions"]:
+            if not version["IsDefaultVersion"]:
+                iam.delete_policy_version(PolicyArn=arn, VersionId=version["VersionId"])
+
+
+class OidcProvider(ResourceType):
+    name = "AWS::IAM::OIDCProvider"
+    attributes = frozenset({"Arn"})
+    honours = frozenset({"ClientIdList", "Tags", "ThumbprintList", "Url"})
+
+    def create(self, call: Call, properties: Properties) -> str:
+        answer = call.client("iam").create_open_id_connect_provider(
+            Url=properties["Url"],
+            ClientIDList=properties.get("ClientIdList", []),
+            # AWS finds it by itself where it is left away, and does not look at it where it knows the authority.
+            ThumbprintList=properties.get("ThumbprintList") or ["0" * 40],
+            **({"Tags": tag_list(call.tags)} if call.tags else {}),
+        )
+        return str(answer["OpenIDConnectProviderArn"])
+
+    def update(self, call: Call, physical_id: str, before: Properties, after: Properties) -> None:
+        iam, provider = call.client("iam"), {"OpenIDConnectProviderArn": physical_id}
+        if changed(before, after, "ThumbprintList") and after.get("ThumbprintList"):
+            iam.update_open_id_connect_provider_thumbprint(**provider, ThumbprintList=after["ThumbprintList"])
+        had, wanted = (set(one.get("ClientIdList") or ()) for one in (before, after))
+        for client in sorted(had - wanted):
+            iam.remove_client_id_from_open_id_connect_provider(**provider, ClientID=client)
+        for client in sorted(wanted - had):
+            iam.add_client_id_to_open_id_connect_provider(**provider, ClientID=client)
+        call.retag(
+            lambda tags: iam.tag_open_id_connect_provider(**provider, Tags=tag_list(tags)),
+            lambda keys: iam.untag_open_id_connect_provider(**provider, TagKeys=keys),
+        )
+
+    def delete(self, call: Call, physical_id: str, properties: Properties) -> None:
+        call.client("iam").delete_open_id_connect_provider(OpenIDConnectProviderArn=physical_id)
+
+    def values(self, call: Call, physical_id: str, properties: Properties) -> dict[str, Any]:
+        return {"Arn": physical_id}
+
+
 def _inline(properties: Mapping[str, Any]) -> dict[str, str]:
     return {policy["PolicyName"]: document(policy["PolicyDocument"]) for policy in properties.get("Policies") or ()}
 
 
-TYPES = (Role(), Policy())
+TYPES = (Role(), Policy(), ManagedPolicy(), OidcProvider())

@@ -8,11 +8,14 @@ import string
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from botocore.exceptions import ClientError
 
 from localcloud.cloudformation.errors import ResourceFailed
+
+if TYPE_CHECKING:
+    from localcloud.cloudformation.answers import Answers
 
 Properties = Mapping[str, Any]
 Tags = Mapping[str, str]
@@ -21,6 +24,13 @@ _RANDOM = random.SystemRandom()
 _ALPHABET = string.ascii_uppercase + string.digits
 _RANDOM_LENGTH = 12
 _PARTITION = "aws"
+
+
+class Until(Protocol):
+    """Asks again and again until the answer is true; the text says what is waited for. Raises ResourceFailed when it
+    takes too long, Interrupted when the deployment is to end."""
+
+    def __call__(self, ask: Callable[[], bool], what: str, longest_seconds: float = ...) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -36,14 +46,18 @@ class Call:
     """Where users reach localcloud: in what has an address."""
     client: Callable[[str], Any]
     """A boto3 client, by service, whose calls are those of the stack's role or of who deploys it."""
-    until: Callable[[Callable[[], bool], str], None]
-    """Asks again and again until the answer is true; the text says what is waited for. Raises ResourceFailed when it
-    takes too long, Interrupted when the deployment is to end."""
+    until: Until
     tags: Tags = field(default_factory=dict)
     """The resource's own and the stack's."""
     tags_before: Tags = field(default_factory=dict)
     taking_back: bool = False
     """Whether an update is rolled back: what cannot be undone stays then."""
+    type_name: str = ""
+    """As the template has it: a custom resource's is not the name of its kind."""
+    answers: Answers | None = None
+    """Where custom resources answer."""
+    notes: dict[str, Any] = field(default_factory=dict)
+    """What one method of the kind leaves for those that follow it."""
 
     def arn(self, service: str, resource: str) -> str:
         """An ARN in the stack's account and region."""
@@ -87,6 +101,8 @@ class ResourceType(ABC):
     """Properties of the first level whose change asks for a new resource, beyond what the schema says."""
     changing: ClassVar[frozenset[str]] = frozenset()
     """Those of `attributes` that may be another value after an update in place."""
+    is_open: ClassVar[bool] = False
+    """Whether it takes any property, and gives any attribute: what they are, only who makes the thing knows."""
 
     @abstractmethod
     def create(self, call: Call, properties: Properties) -> str:
@@ -96,8 +112,9 @@ class ResourceType(ABC):
         """What follows the creation: settings with calls of their own, and waiting until it is ready."""
 
     @abstractmethod
-    def update(self, call: Call, physical_id: str, before: Properties, after: Properties) -> None:
-        """Change it in place. `before` may be what an update that failed half-way had in mind."""
+    def update(self, call: Call, physical_id: str, before: Properties, after: Properties) -> str | None:
+        """Change it in place. `before` may be what an update that failed half-way had in mind. A physical id that is
+        given, and another one, is that of a new thing, which takes the place of the old one."""
 
     @abstractmethod
     def delete(self, call: Call, physical_id: str, properties: Properties) -> None:

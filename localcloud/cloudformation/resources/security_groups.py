@@ -1,9 +1,9 @@
-"""AWS::EC2::SecurityGroup."""
+"""AWS::EC2::SecurityGroup, ::SecurityGroupIngress and ::SecurityGroupEgress."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from botocore.exceptions import ClientError
 
@@ -103,4 +103,44 @@ def _permission(rule: Rule) -> dict[str, Any]:
     return found
 
 
-TYPES = (SecurityGroup(),)
+class _Rule(ResourceType):
+    """A rule of its own: for groups that refer to each other. EC2 changes none but its description."""
+
+    attributes = frozenset({"Id"})
+    replaced_by = frozenset({"Description"})
+    way: ClassVar[str]
+    """`ingress` or `egress`."""
+
+    def create(self, call: Call, properties: Properties) -> str:
+        authorize = getattr(call.client("ec2"), f"authorize_security_group_{self.way}")
+        answer = authorize(GroupId=properties["GroupId"], IpPermissions=[_permission(properties)])
+        return str(answer["SecurityGroupRules"][0]["SecurityGroupRuleId"])
+
+    def update(self, call: Call, physical_id: str, before: Properties, after: Properties) -> None:
+        raise AssertionError("every property of a rule is one whose change makes a new one")
+
+    def delete(self, call: Call, physical_id: str, properties: Properties) -> None:
+        revoke = getattr(call.client("ec2"), f"revoke_security_group_{self.way}")
+        try:
+            revoke(GroupId=properties["GroupId"], SecurityGroupRuleIds=[physical_id])
+        except ClientError as error:
+            if code_of(error) not in ("InvalidGroup.NotFound", "InvalidSecurityGroupRuleId.NotFound"):
+                raise
+
+    def values(self, call: Call, physical_id: str, properties: Properties) -> dict[str, Any]:
+        return {"Id": physical_id}
+
+
+class SecurityGroupIngress(_Rule):
+    name = "AWS::EC2::SecurityGroupIngress"
+    honours = frozenset({*_RULE, "GroupId", "SourceSecurityGroupId"})
+    way = "ingress"
+
+
+class SecurityGroupEgress(_Rule):
+    name = "AWS::EC2::SecurityGroupEgress"
+    honours = frozenset({*_RULE, "DestinationSecurityGroupId", "GroupId"})
+    way = "egress"
+
+
+TYPES = (SecurityGroup(), SecurityGroupIngress(), SecurityGroupEgress())

@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from localcloud.context import Context
+from localcloud.jobs import pulls
 from localcloud.jobs.connections import Answer, NotConnected
 from localcloud.jobs.container import Root, program
 from localcloud.jobs.images import Image, ImageError
@@ -164,16 +165,19 @@ class Instance:
 
     def _open_log(self) -> LogStream:
         context = self._host.context
-        return LogStream(context.leaf.client("logs"), context.clock, self._group, self._stream)
+        logs = context.clients.of("logs", self._container.role_arn)
+        return LogStream(logs, context.clock, self._group, self._stream)
 
     def _prepare(self) -> None:
         """Image and model. Raises ImageError, TransferError or OSError."""
+        pulls.check(self._host.context, self._container.role_arn, self._container.image)
         self._image = self._host.runtime.images.resolve(self._container.image)
         self._root.create()
         model = self._root.base / "model"
         model.mkdir()
         if self._container.model_uri is not None:
-            unpack_model(self._host.context.leaf.client("s3"), self._container.model_uri, model)
+            s3 = self._host.context.clients.of("s3", self._container.role_arn)
+            unpack_model(s3, self._container.model_uri, model)
 
     def _end(self) -> None:
         with self._lock:

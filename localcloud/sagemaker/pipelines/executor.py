@@ -337,6 +337,8 @@ class Execution:
             with self._lock:
                 if not self._closing:
                     self._records.change(self.facts.arn, step.name, Metadata=dict(metadata))
+                    # As on AWS, where a step is Starting before it has a job: what watches it needs the job's name.
+                    self._tell(step.name, "Executing")
                 self._stoppers[step.name] = stopper
                 if self._halt.is_set():
                     self._stop_step(step.name, stopper)

@@ -415,7 +415,8 @@ class Turn:
     def _read_json(self, uri: str) -> Any:
         if uri not in self.documents:
             try:
-                self.documents[uri] = json.loads(transfer.read(self.services.context.leaf.client("s3"), uri))
+                s3 = self.services.context.clients.of("s3", self.facts.role_arn)
+                self.documents[uri] = json.loads(transfer.read(s3, uri))
             except (transfer.TransferError, ValueError) as error:
                 raise ResolveError(f"cannot read the property file {uri}: {error}") from error
         return self.documents[uri]

@@ -153,7 +153,7 @@ def test_what_has_no_value_is_told(expression: Any, said: str) -> None:
             {"Resources": {"A": {"Type": "AWS::SQS::Queue", "DeletionPolicy": "Snapshot"}}},
             "DeletionPolicy Snapshot is not supported for AWS::SQS::Queue; the resource A has it",
         ),
-        ({"Rules": {"R": {}}}, "localcloud has no Rules in a template"),
+        ({"Rules": {"R": {}}}, "Rule R needs Assertions"),
         ({"AWSTemplateFormatVersion": "2011-01-01"}, "2011-01-01 is not a supported value"),
     ],
 )

@@ -75,8 +75,8 @@ class Bench:
     def __init__(self, folder: Path) -> None:
         self.logs, self.reaper, self.folder = Logs(), Reaper(), folder
         self.changed = threading.Condition()
-        leaf: Any = SimpleNamespace(client=lambda _: self.logs)
-        self.context = replace(surroundings(folder), leaf=leaf)
+        clients: Any = SimpleNamespace(of=lambda service, role_arn: self.logs)
+        self.context = replace(surroundings(folder), clients=clients)
         (folder / "image").mkdir()
         (folder / "image" / "serve.py").write_text(SERVE)
         self.image = Image("i:1", "sha256:0", folder / "image", {}, "/", (sys.executable, "/serve.py"), ())

@@ -102,7 +102,9 @@ def statement(**members: Any) -> str:
         (statement(Condition={"ArnLike": {"AWS:SourceArn": "arn:aws:events:*:*:rule/*"}}), True),
         (statement(Condition={"ArnEquals": {"aws:SourceArn": RULE + "x"}}), False),
         (statement(Condition={"StringEquals": {"aws:SourceAccount": "123456789012"}}), True),
-        (statement(Condition={"Bool": {"aws:SecureTransport": "true"}}), False),
+        (statement(Condition={"Bool": {"aws:SecureTransport": "true"}}), True),
+        (statement(Condition={"Bool": {"aws:SecureTransport": "false"}}), False),
+        (statement(Condition={"StringEquals": {"aws:SourceOrgID": "o-1"}}), False),
         (
             json.dumps(
                 {

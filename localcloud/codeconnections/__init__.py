@@ -1,0 +1,1 @@
+"""CodeConnections: connections to providers of Git repositories, whose repositories are here, too."""

@@ -1,0 +1,1 @@
+"""Who may do what: the policies of the account's roles and resources, evaluated with every call."""
