@@ -9,7 +9,8 @@ Precedence, lowest first:
     2. the overrides file that the environment variable MLOPS_OVERRIDES names (`mlops up` names configs/local.yml):
        the same keys below `project`, `ingestion`, `workloads.<name>` and `stages.<name>`; a mapping is merged key by
        key, any other value, lists included, replaces the one below it
-    3. the standard AWS variables, for the region alone: AWS_REGION, or where that is unset AWS_DEFAULT_REGION
+    3. AWS's variables, for what says which project this is: AWS_REGION, or where that is unset AWS_DEFAULT_REGION;
+       SAGEMAKER_PROJECT_NAME and AWS_ACCOUNT_ID, which the project's own builds set
     4. MLOPS_SOURCE_URL, for where the stream's transactions come from alone (`mlops up` names its simulator)
 
 and nothing else. For example, with `region: eu-west-1` in configs/project.yml and
@@ -44,7 +45,12 @@ from pipelines.schema import expectation, property_names, schema_at, words
 from pipelines.sections import Section, Share
 from pipelines.yaml_files import Document, KeyPath, Mistake, dotted, kind
 
-REGION_VARIABLES = ("AWS_REGION", "AWS_DEFAULT_REGION")
+# What the environment says of configs/project.yml: by key, the variables, the first that is set.
+PROJECT_VARIABLES = {
+    "name": (names.PROJECT_NAME_VARIABLE,),
+    "account_id": (names.ACCOUNT_VARIABLE,),
+    "region": ("AWS_REGION", "AWS_DEFAULT_REGION"),
+}
 
 
 def _project_name(value: str) -> str:
@@ -52,6 +58,13 @@ def _project_name(value: str) -> str:
     return value
 
 
+# The seed of a project's repository leaves them open (pipelines/identity.py).
+_FOUND_OUT = {
+    "name": f"is empty, {names.PROJECT_NAME_VARIABLE} is not set, and the remote `origin` is no repository of "
+    "CodeCommit; expected the project's name in one of them",
+    "account_id": f"is empty, {names.ACCOUNT_VARIABLE} is not set, and STS does not tell whose the credentials are; "
+    "give those of an AWS account, or start localcloud with `mlops up`",
+}
 InstanceType = Annotated[
     str,
     Field(pattern=r"^ml\.[a-z0-9-]+\.[0-9]*[a-z]+$", json_schema_extra=words("an instance type such as ml.m5.large")),
@@ -98,6 +111,29 @@ class Notices(Section):
     """Who gets them by mail; SNS asks the address first. Nobody when empty."""
 
 
+class Images(Section):
+    """The images that Docker builds, on AWS."""
+
+    signing_profile_arn: Annotated[
+        str,
+        Field(
+            pattern=r"^(arn:aws[a-z-]*:signer:[a-z0-9-]+:[0-9]{12}:/signing-profiles/\w+)?$",
+            json_schema_extra=words('the ARN of a signing profile of AWS Signer, or "" for none'),
+        ),
+    ]
+    """The profile, of the platform Notation-OCI-SHA384-ECDSA, that they are signed with. Not signed when empty."""
+
+
+class Budget(Section):
+    """What the project may cost, in US dollars."""
+
+    monthly_dollars: Annotated[float, Field(ge=0.0, le=100_000.0)]
+    """A month; at 80 % of it, and when the month is forecast to exceed it, the notices' address hears of it. 0 is none.
+    """
+    execution_dollars: Annotated[float, Field(ge=0.0, le=100_000.0)]
+    """The jobs of one execution of a pipeline; it is stopped before it exceeds that. 0 is no cap."""
+
+
 class Project(Section):
     """The project and where it lives."""
 
@@ -115,6 +151,10 @@ class Project(Section):
     """The limits of its REST API."""
     notices: Notices
     """Whom the project tells when something needs a person."""
+    budget: Budget
+    """What it may cost."""
+    images: Images
+    """How its images are made on AWS."""
 
 
 # --- parts that workloads share ---------------------------------------------------------------------------------------
@@ -792,7 +832,7 @@ def load(root: Path, overrides: Path | None = None, environ: Mapping[str, str] |
 
     root: the folder that holds `configs/`.
     overrides: a file that goes before those of `configs/` (see the module's precedence), or None.
-    environ: where the region's variables are read; the process's environment unless given.
+    environ: where the project's variables are read; the process's environment unless given.
 
     Raises ConfigurationError, which lists the mistakes of all files.
     """
@@ -810,7 +850,7 @@ def load(root: Path, overrides: Path | None = None, environ: Mapping[str, str] |
             continue
         merged = _overridden(document, override, place)
         if place == ("project",):
-            merged = _with_region(merged, environ)
+            _lay_over(merged, environ)
         section, wrong = _validated(model, merged)
         mistakes += wrong
         if section is not None:
@@ -904,18 +944,17 @@ def _merge(base: dict[str, Any], above: dict[str, Any], path: KeyPath, overridde
     return result
 
 
-def _with_region(merged: _Merged, environ: Mapping[str, str]) -> _Merged:
-    for variable in REGION_VARIABLES:
-        if environ.get(variable):
-            merged.values["region"] = environ[variable]
-            merged.document = Document(
-                merged.document.file,
-                merged.document.values,
-                {**merged.document.positions, ("region",): yaml_files.Position(f"environment variable {variable}")},
-            )
-            merged.overridden.discard(("region",))
-            break
-    return merged
+def _lay_over(merged: _Merged, environ: Mapping[str, str]) -> None:
+    """Put what the environment says before what the files do."""
+    for key, variables in PROJECT_VARIABLES.items():
+        variable = next((one for one in variables if environ.get(one)), None)
+        if variable is None:
+            continue
+        merged.values[key] = environ[variable]
+        position = yaml_files.Position(f"environment variable {variable}")
+        document = merged.document
+        merged.document = Document(document.file, document.values, {**document.positions, (key,): position})
+        merged.overridden.discard((key,))
 
 
 S = TypeVar("S", bound=Section)
@@ -933,7 +972,9 @@ def _mistake(model: type[Section], merged: _Merged, details: Any) -> Mistake:
     path: KeyPath = tuple(part for part in details["loc"] if part != "[key]")
     schema = schema_at(model, path)
     found = details["input"]
-    if details["type"] == "missing":
+    if model is Project and found in ("", None) and (open_key := str(path[0])) in _FOUND_OUT:
+        problem = _FOUND_OUT[open_key]
+    elif details["type"] == "missing":
         problem = f"missing, expected {expectation(schema)}"
     elif details["type"] in ("extra_forbidden", "invalid_key"):
         known = property_names(model, path[:-1])

@@ -51,6 +51,10 @@ PIPELINES = Bundle(
             for module in ("__init__", "errors", "names", "parameter_store", "snapshot", "starter")
         ),
         "pipelines/carried",
+        *(f"pipelines/cost/{part}" for part in ("__init__.py", "price_list.py", "prices", "spending.py")),
+        "pipelines/delivery/__init__.py",
+        "pipelines/delivery/paths.py",
+        "pipelines/delivery/functions",
         "pipelines/deploy/__init__.py",
         "pipelines/deploy/functions",
         "pipelines/monitor/__init__.py",
@@ -59,7 +63,7 @@ PIPELINES = Bundle(
     _POWERTOOLS,
     (*_UNUSED, "aws_lambda_powertools/event_handler/"),
 )
-"""The functions of the deploy and the monitor pipelines."""
+"""The functions of the deploy and the monitor pipelines, and those around CodePipeline."""
 API = Bundle(("seed_code/__init__.py", "seed_code/api"), (*_POWERTOOLS, "marshmallow"), _UNUSED)
 """The functions behind the REST API."""
 INGESTION = Bundle(
@@ -74,6 +78,8 @@ INGESTION = Bundle(
 )
 """The functions of the stream."""
 _WHEN = (1980, 1, 1, 0, 0, 0)
+# Of a folder's files: programs, and the data that they read.
+_CARRIED = (".py", ".json")
 
 
 def pack(root: Path, bundle: Bundle) -> bytes:
@@ -81,15 +87,30 @@ def pack(root: Path, bundle: Bundle) -> bytes:
     return zipped([*_sources(root, bundle), *_libraries(bundle)])
 
 
+@dataclass(frozen=True)
+class Entry:
+    """One file of a zip file: its name there, its content, and whether it is executable."""
+
+    name: str
+    content: bytes
+    executable: bool = False
+
+
 def zipped(files: Iterable[tuple[str, Path]]) -> bytes:
-    """Files, given by their names in it, as a zip file: the same files give the same bytes."""
+    """Files, given by their names in it, as a zip file: the same files give the same bytes. None is executable."""
+    return zip_of(Entry(name, path.read_bytes()) for name, path in files)
+
+
+def zip_of(entries: Iterable[Entry]) -> bytes:
+    """Contents as a zip file, in the order of their names: the same contents give the same bytes."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
-        for name, path in sorted(files):
-            entry = zipfile.ZipInfo(name, _WHEN)
-            entry.external_attr = 0o644 << 16
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(entry, path.read_bytes())
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            described = zipfile.ZipInfo(entry.name, _WHEN)
+            described.create_system = 3  # Unix, wherever it is packed: else readers pass over the mode
+            described.external_attr = (0o100755 if entry.executable else 0o100644) << 16
+            described.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(described, entry.content)
     return content.getvalue()
 
 
@@ -109,8 +130,9 @@ def upload(session: boto3.Session, names: Names, root: Path, bundle: Bundle) -> 
 def _sources(root: Path, bundle: Bundle) -> Iterator[tuple[str, Path]]:
     for source in bundle.sources:
         path = root / source
-        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            yield file.relative_to(root).as_posix(), file
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if file.suffix in _CARRIED:
+                yield file.relative_to(root).as_posix(), file
 
 
 def _libraries(bundle: Bundle) -> Iterator[tuple[str, Path]]:

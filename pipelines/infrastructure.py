@@ -8,6 +8,8 @@ from __future__ import annotations
 import hashlib
 import time
 import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import boto3
@@ -18,7 +20,7 @@ from pipelines.errors import ServiceError
 from pipelines.names import Names, dns_suffix
 from pipelines.session import client
 
-__all__ = ["deploy", "outputs", "parameters"]
+__all__ = ["Wanted", "deploy", "outputs", "parameters", "under_the_boundary"]
 
 _POLL_SECONDS, _MOST_POLLS = 1, 1800
 _MOST_BYTES = 51_200  # of a template that is sent along
@@ -33,26 +35,43 @@ _TRIES = 5
 _UNUSABLE = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "DELETE_FAILED")
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What a stack is to be made of: a template's text, and values for its parameters."""
+
+    template: str
+    parameters: Mapping[str, str]
+
+
 def deploy(
     session: boto3.Session,
     names: Names,
     name: str,
-    template: str,
-    parameters: dict[str, str],
+    wanted: Wanted,
     poll_seconds: float = _POLL_SECONDS,
 ) -> list[str]:
-    """Make the stack of that name what a template says; gives what was done, as `created S3::Bucket Bucket`.
+    """Make the stack of that name what is wanted; gives what was done, as `created S3::Bucket Bucket`.
 
     poll_seconds: how often CloudFormation is asked how far it is. Raises ServiceError when CloudFormation fails, with
     the reasons of the resources that failed.
     """
-    content = template.encode()
-    sent = {"TemplateBody": template}
+    content = wanted.template.encode()
+    sent = {"TemplateBody": wanted.template}
     if len(content) > _MOST_BYTES:
         key = f"templates/{hashlib.sha256(content).hexdigest()[:32]}.yml"
         code_bucket.put(session, names, key, content)
         sent = {"TemplateURL": f"https://{names.code_bucket}.s3.{names.region}.{dns_suffix(names.region)}/{key}"}
-    return _Stack(client(session, "cloudformation"), name, poll_seconds).deploy(sent, parameters)
+    return _Stack(client(session, "cloudformation"), name, poll_seconds).deploy(sent, wanted.parameters)
+
+
+def under_the_boundary(session: boto3.Session, names: Names, wanted: Wanted) -> Wanted:
+    """The same, with roles under the permissions boundary that the project's own are under, if they are.
+
+    CodePipeline gives it to the stacks that it makes; who makes one of them by hand must not take it away.
+    """
+    role = client(session, "iam").get_role(RoleName=names.role_name)["Role"]
+    arn = role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", "")
+    return Wanted(wanted.template, {**wanted.parameters, "PermissionsBoundary": arn})
 
 
 def outputs(session: boto3.Session, name: str) -> dict[str, str] | None:
@@ -86,7 +105,7 @@ class _Stack:
         self._poll_seconds = poll_seconds
         self._polling = {"Delay": poll_seconds, "MaxAttempts": int(_MOST_POLLS / poll_seconds)}
 
-    def deploy(self, template: dict[str, str], parameters: dict[str, str]) -> list[str]:
+    def deploy(self, template: dict[str, str], parameters: Mapping[str, str]) -> list[str]:
         """`template`: TemplateBody or TemplateURL."""
         for _ in range(_TRIES):
             try:
@@ -96,7 +115,7 @@ class _Stack:
                     raise
         raise ServiceError(f"somebody else changes the stack `{self._name}` all the time; try again afterwards")
 
-    def _deploy(self, template: dict[str, str], parameters: dict[str, str]) -> list[str]:
+    def _deploy(self, template: dict[str, str], parameters: Mapping[str, str]) -> list[str]:
         status = self._settled()
         if status in _UNUSABLE:
             self._cloudformation.delete_stack(StackName=self._name)

@@ -20,6 +20,8 @@ WORKLOAD_PATTERN = r"^[a-z](-?[a-z0-9])*$"
 WORKLOAD_LENGTH = 16
 FEATURES_PATTERN = r"^[a-z](-?[a-z0-9])*$"
 FEATURES_LENGTH = 14  # with the project's and the workload's: SageMaker ends feature group names at 64 characters
+# At the end of an endpoint configuration's name, which SageMaker ends at 63 characters.
+ENDPOINT_CONFIG_DIGITS = 10
 # What the feature groups hold: one each for the workload that fills it.
 MINUTES = ("forecaster", "minutes")
 HOLDERS = ("cardholders", "holders")
@@ -44,7 +46,34 @@ MONITORED: dict[str, tuple[str, ...]] = {"forecaster": STAGES, "cardholders": ("
 QUALITY, DATA, DRIFT = MONITOR_ALARMS = ("quality", "data", "drift")
 
 # The Lambda functions of the project's stack.
-FUNCTIONS = ("approvals", "deploy-steps", "waiting", "failures", "evaluations", "retraining")
+FUNCTIONS = (
+    "approvals",
+    "deploy-steps",
+    "waiting",
+    "failures",
+    "evaluations",
+    "retraining",
+    "changes",
+    "guard",
+    "spending",
+)
+# Who keeps a project's repository, and starts its work: CodeCommit or GitHub, each with CodePipeline; GitHub with its
+# own Actions; or nobody, and a person runs the verbs.
+CODECOMMIT, GITHUB, GITHUB_ACTIONS, NO_REPOSITORY = REPOSITORY_PROVIDERS = (
+    "CodeCommit",
+    "GitHub",
+    "GitHubActions",
+    "None",
+)
+# What CodePipeline does for each workload, and the CodeBuild projects that do it; each has a file in `buildspecs/`.
+CODE_PIPELINES = BUILD, DEPLOY, MONITOR = ("build", "deploy", "monitor")
+BUILD_PROJECTS = CHECKS, IMAGES, _, _, TESTS, _ = ("checks", "images", BUILD, DEPLOY, "tests", MONITOR)
+# The variables of its pipelines: why one runs, and the package that is deployed.
+REASON, PACKAGE_VERSION = "Reason", "Version"
+# The branch that is built.
+BRANCH = "main"
+# What says which project a working copy is of, before configs/project.yml: CodeBuild projects set them.
+PROJECT_NAME_VARIABLE, ACCOUNT_VARIABLE = "SAGEMAKER_PROJECT_NAME", "AWS_ACCOUNT_ID"
 # Those of the API's stack.
 API_FUNCTIONS = ("predictions", "forecasts")
 # What the stream is made of (template/ingestion.yml): its image, Lambda functions, Kinesis streams, the services and
@@ -177,8 +206,50 @@ class Names:
 
     @property
     def stack(self) -> str:
-        """The CloudFormation stack of template/project.yml."""
+        """The CloudFormation stack of template/project.yml, where `mlops up` makes it; SageMaker calls it otherwise."""
         return self.project
+
+    @property
+    def stacks_role_arn(self) -> str:
+        """The role by which CloudFormation makes the project's other stacks when CodePipeline asks it to."""
+        return f"arn:{partition(self.region)}:iam::{self.account_id}:role/{self.project}-stacks"
+
+    @property
+    def template_bucket(self) -> str:
+        """The account's bucket of what projects are made from (template/admin.yml), by version."""
+        return f"mlops-templates-{self.account_id}-{self.region}"
+
+    @property
+    def launch_role_arn(self) -> str:
+        """The role by which SageMaker makes projects (template/admin.yml)."""
+        return f"arn:{partition(self.region)}:iam::{self.account_id}:role/mlops-launch"
+
+    @property
+    def boundary_arn(self) -> str:
+        """The permissions boundary of every role of a project (template/admin.yml)."""
+        return f"arn:{partition(self.region)}:iam::{self.account_id}:policy/mlops-boundary"
+
+    @property
+    def repository(self) -> str:
+        """The CodeCommit repository."""
+        return self.project
+
+    @property
+    def artifacts_bucket(self) -> str:
+        """What CodePipeline's actions hand to each other lies here."""
+        return f"{self.project}-cd-{self.account_id}-{self.region}"
+
+    def code_pipeline(self, workload: str, kind: str) -> str:
+        """The CodePipeline of a workload, e.g. `fraud-cardholders-build`."""
+        if kind not in CODE_PIPELINES:
+            raise ValueError(f"CodePipeline {kind!r}: expected one of {', '.join(CODE_PIPELINES)}")
+        return f"{self.project}-{_workload(workload)}-{kind}"
+
+    def build_project(self, project: str) -> str:
+        """A CodeBuild project, e.g. `fraud-images`."""
+        if project not in BUILD_PROJECTS:
+            raise ValueError(f"CodeBuild project {project!r}: expected one of {', '.join(BUILD_PROJECTS)}")
+        return f"{self.project}-{project}"
 
     @property
     def api_stack(self) -> str:
@@ -193,7 +264,7 @@ class Names:
     @property
     def code_bucket(self) -> str:
         """Where the code of the Lambda functions lies before the stack exists that has the project's own bucket."""
-        return f"{self.project}-code-{self.account_id}-{self.region}"
+        return f"{self.project}-fn-{self.account_id}-{self.region}"
 
     def function(self, function: str) -> str:
         """A Lambda function of the project, e.g. `fraud-approvals`."""
@@ -349,6 +420,10 @@ class Names:
     def endpoint(self, workload: str, stage: str) -> str:
         return f"{self.project}-{_workload(workload)}-{_stage(stage)}"
 
+    def endpoint_config(self, workload: str, stage: str, digest: str) -> str:
+        """The configuration that a deployment gives an endpoint. digest: of its execution, in hexadecimal digits."""
+        return f"{self.endpoint(workload, stage)}-{digest[:ENDPOINT_CONFIG_DIGITS]}"
+
     def rollback_alarms(self, workload: str, stage: str) -> tuple[str, str]:
         """The alarms that roll an update of an endpoint back: its errors, and its latency."""
         endpoint = self.endpoint(workload, stage)
@@ -471,6 +546,16 @@ class LocalPaths:
         return self.root / "template" / "admin.yml"
 
     @property
+    def seed_manifest(self) -> Path:
+        """What a new repository gets of this one."""
+        return self.root / "template" / "seed.yml"
+
+    @property
+    def packaged(self) -> Path:
+        """What `mlops package` writes: a template and its parameters for each stack that CodePipeline makes."""
+        return self.state / "packaged"
+
+    @property
     def api_document(self) -> Path:
         return self.images / "api" / "openapi.yml"
 
@@ -504,6 +589,16 @@ class LocalPaths:
     @property
     def definitions_cache(self) -> Path:
         return self.state / "cache" / "definitions"
+
+    @property
+    def lint_cache(self) -> Path:
+        """Which templates cfn-lint found nothing in, by their content."""
+        return self.state / "cache" / "cfn-lint"
+
+    @property
+    def account(self) -> Path:
+        """Which accounts credentials are of, as STS told (JSON)."""
+        return self.state / "account"
 
 
 def _stage(stage: str) -> str:

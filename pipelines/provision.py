@@ -14,11 +14,13 @@ import boto3
 
 from pipelines import functions, images, infrastructure, parameters
 from pipelines.config import Configuration
+from pipelines.cost import budget
+from pipelines.infrastructure import Wanted
 from pipelines.ingestion import control
-from pipelines.names import HOLDERS, MINUTES, LocalPaths, Names
+from pipelines.names import HOLDERS, MINUTES, NO_REPOSITORY, LocalPaths, Names
 from pipelines.session import client
 
-__all__ = ["deploy", "provision", "register_images"]
+__all__ = ["configured", "deploy", "provision", "register_images"]
 
 DEEPAR_REPOSITORY, DEEPAR_TAG = "forecasting-deepar", "1"
 FORECASTER, _ = MINUTES
@@ -64,19 +66,23 @@ def deploy(
     tell("packing the functions")
     parameters = {
         "SageMakerProjectName": names.project,
+        # Whoever runs this has the repository already, and starts the pipelines by verbs.
+        "RepositoryProvider": NO_REPOSITORY,
         "CodeBucket": names.code_bucket,
         "CodeKey": functions.upload(session, names, root, functions.PIPELINES),
         "MlflowTrackingUri": tracking_uri,
-        "ArchiveDays": str(configuration.ingestion.archive.days),
-        **monitoring(configuration),
+        **configured(configuration),
     }
     tell(f"deploying the stack {names.stack}")
     template = LocalPaths(root).template.read_text(encoding="utf-8")
-    return infrastructure.deploy(session, names, names.stack, template, parameters, poll_seconds)
+    return infrastructure.deploy(session, names, names.stack, Wanted(template, parameters), poll_seconds)
 
 
-def monitoring(configuration: Configuration) -> dict[str, str]:
-    """The template's parameters that come of `monitoring` in configs/workloads and `notices` in configs/project.yml."""
+def configured(configuration: Configuration) -> dict[str, str]:
+    """The parameters of template/project.yml that come of the configuration.
+
+    Raises PriceMissing when executions have a cap and a machine of theirs has no price.
+    """
     forecaster = configuration.workloads.forecaster.monitoring
     cardholders = configuration.workloads.cardholders.monitoring
     retraining = {
@@ -84,6 +90,8 @@ def monitoring(configuration: Configuration) -> dict[str, str]:
         FORECASTER: forecaster.retraining.model_dump(),
     }
     return {
+        **budget.template_parameters(configuration),
+        "ArchiveDays": str(configuration.ingestion.archive.days),
         "ForecasterQualityHours": str(forecaster.quality_alarm.hours),
         "ForecasterQualityBreaches": str(forecaster.quality_alarm.breaches),
         "ForecasterMaxFreshnessMinutes": str(forecaster.max_freshness_minutes),

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import quote
 
 import boto3
 from botocore.config import Config
@@ -67,6 +68,18 @@ def web_address(site: str, name: str, host: str) -> str:
     """
     endpoint = os.environ.get("AWS_ENDPOINT_URL")
     return f"{endpoint.rstrip('/')}/_aws/{site}/{name}" if endpoint else f"https://{host}"
+
+
+def object_address(session: boto3.Session, names: Names, bucket: str, key: str) -> str:
+    """Where a person looks at an object in S3: in AWS's console, which asks who they are.
+
+    What stands for AWS has no console; there it is an address that is signed for a week, the longest that S3 takes.
+    """
+    if os.environ.get("AWS_ENDPOINT_URL"):
+        s3 = client(session, "s3")
+        signed = s3.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": key}, ExpiresIn=7 * 86_400)
+        return str(signed)
+    return f"https://{names.region}.console.aws.amazon.com/s3/object/{bucket}?region={names.region}&prefix={quote(key)}"
 
 
 @contextmanager

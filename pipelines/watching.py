@@ -72,6 +72,7 @@ class Clients:
     ssm: Any
     cloudwatch: Any
     dynamodb: Any
+    sts: Any
     known: MutableMapping[Known, Evaluation | None] = field(default_factory=dict)
 
 
@@ -90,7 +91,7 @@ def look(clients: Clients, names: Names, workload: str, wanted: Sequence[str]) -
     happened = [one.newest.time for one in seen if one.newest] + [run.started for run in runs]
     return WorkloadSeen(
         workload=workload,
-        now=account_time(clients.cloudwatch, happened),
+        now=account_time(clients.sts, happened),
         stages=seen,
         runs=runs,
         retrainings=retrainings.read(clients.dynamodb, names, workload),

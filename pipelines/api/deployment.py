@@ -15,10 +15,11 @@ import boto3
 from pipelines import functions, infrastructure, yaml_files
 from pipelines.config import Configuration
 from pipelines.errors import UsageError
+from pipelines.infrastructure import Wanted
 from pipelines.names import ADMIN_STACK, LocalPaths
 from pipelines.session import client
 
-__all__ = ["deploy", "read_document", "render"]
+__all__ = ["deploy", "read_document", "render", "wanted"]
 
 # The marker of template/api.yml: a document without paths, several lines deeper than its name.
 _BODY = re.compile(r"^( +)Body:\n(?:\1 .*\n)+", re.MULTILINE)
@@ -43,12 +44,20 @@ def deploy(
     tell: called with what is under way. Raises UsageError for a document that is none, ServiceError when CloudFormation
     fails.
     """
-    names, api = configuration.names, configuration.project.api
+    names = configuration.names
     changes = []
     if not client(session, "apigateway").get_account().get("cloudwatchRoleArn"):
         tell(f"deploying the stack {ADMIN_STACK}, once per account")
-        template = _read(paths.admin_template)
-        changes = infrastructure.deploy(session, names, ADMIN_STACK, template, {}, poll_seconds)
+        admin = Wanted(_read(paths.admin_template), {})
+        changes = infrastructure.deploy(session, names, ADMIN_STACK, admin, poll_seconds)
+    stack = infrastructure.under_the_boundary(session, names, wanted(session, configuration, paths))
+    tell(f"deploying the stack {names.api_stack}")
+    return changes + infrastructure.deploy(session, names, names.api_stack, stack, poll_seconds)
+
+
+def wanted(session: boto3.Session, configuration: Configuration, paths: LocalPaths) -> Wanted:
+    """What the API's stack is to be made of; its code is uploaded. Raises UsageError as `deploy` does."""
+    names, api = configuration.names, configuration.project.api
     parameters = {
         "SageMakerProjectName": names.project,
         "CodeBucket": names.code_bucket,
@@ -60,9 +69,7 @@ def deploy(
         "RequestsPerAddress": str(api.requests_per_address),
         "CacheGigabytes": api.cache_gb,
     }
-    tell(f"deploying the stack {names.api_stack}")
-    template = render(_read(paths.api_template), read_document(paths), parameters)
-    return changes + infrastructure.deploy(session, names, names.api_stack, template, parameters, poll_seconds)
+    return Wanted(render(_read(paths.api_template), read_document(paths), parameters), parameters)
 
 
 def read_document(paths: LocalPaths) -> dict[str, Any]:

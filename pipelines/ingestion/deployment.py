@@ -12,12 +12,13 @@ import boto3
 from pipelines import functions, images, infrastructure
 from pipelines.config import Configuration
 from pipelines.errors import ServiceError
+from pipelines.infrastructure import Wanted
 from pipelines.ingestion import flink
 from pipelines.ingestion.settings import Ingestion
 from pipelines.names import INGESTION, SOURCE_URL_VARIABLE, LocalPaths
 from pipelines.session import client
 
-__all__ = ["deploy"]
+__all__ = ["deploy", "wanted"]
 
 
 def deploy(
@@ -33,8 +34,16 @@ def deploy(
     root: the working copy. The project's own stack is there, and the image is registered. Raises ServiceError when the
     stack fails or there is no network to put containers in, ImageError and UsageError for what is wrong in `root`.
     """
-    names, settings = configuration.names, configuration.ingestion
+    names = configuration.names
     tell("packing the stream's functions")
+    stack = infrastructure.under_the_boundary(session, names, wanted(session, configuration, root))
+    tell(f"deploying the stack {names.ingestion_stack}")
+    return infrastructure.deploy(session, names, names.ingestion_stack, stack, poll_seconds)
+
+
+def wanted(session: boto3.Session, configuration: Configuration, root: Path) -> Wanted:
+    """What the stream's stack is to be made of; its code is uploaded. Raises as `deploy` does."""
+    names, settings = configuration.names, configuration.ingestion
     vpc_id, subnet_ids = _network(session, settings)
     parameters = {
         "SageMakerProjectName": names.project,
@@ -49,9 +58,7 @@ def deploy(
         "VpcId": vpc_id,
         "SubnetIds": ",".join(subnet_ids),
     }
-    tell(f"deploying the stack {names.ingestion_stack}")
-    template = LocalPaths(root).ingestion_template.read_text(encoding="utf-8")
-    return infrastructure.deploy(session, names, names.ingestion_stack, template, parameters, poll_seconds)
+    return Wanted(LocalPaths(root).ingestion_template.read_text(encoding="utf-8"), parameters)
 
 
 def _settings(settings: Ingestion) -> dict[str, str]:

@@ -36,7 +36,7 @@ def update(workload: str, stage: str, execution: str, model: str, settings: Mapp
     """
     sagemaker = client("sagemaker")
     endpoint = names().endpoint(workload, stage)
-    config = f"{endpoint}-{hashlib.sha256(execution.encode()).hexdigest()[:12]}"
+    config = names().endpoint_config(workload, stage, hashlib.sha256(execution.encode()).hexdigest())
     there = describe(endpoint)
     if there is not None and there["EndpointStatus"] == "Failed":
         _remove(endpoint)

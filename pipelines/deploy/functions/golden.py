@@ -18,7 +18,6 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from pipelines.carried.project import client
 from pipelines.deploy.functions.outcome import Refused
 
 _SHOWN = 300
@@ -35,10 +34,10 @@ class Verdict:
     problem: str
 
 
-def load(uri: str) -> list[dict[str, Any]]:
-    """The golden requests of a package. Raises Refused when they cannot be read."""
+def load(s3: Any, uri: str) -> list[dict[str, Any]]:
+    """The golden requests of a package, by boto3's client. Raises Refused when they cannot be read."""
     try:
-        lines = _read(uri).splitlines()
+        lines = _read(s3, uri).splitlines()
         return [json.loads(line) for line in lines if line.strip()]
     except ValueError as error:
         raise Refused(f"the golden requests {uri} cannot be read: {error}") from error
@@ -46,8 +45,10 @@ def load(uri: str) -> list[dict[str, Any]]:
         raise Refused(f"the golden requests {uri} cannot be read: {error.response['Error']['Message']}") from error
 
 
-def test(endpoint: str, requests: list[dict[str, Any]]) -> list[Verdict]:
-    """Ask an endpoint all of them. Raises Refused when there are none, or when it is too slow to be asked."""
+def test(runtime: Any, endpoint: str, requests: list[dict[str, Any]]) -> list[Verdict]:
+    """Ask an endpoint all of them, by boto3's client of sagemaker-runtime. Raises Refused when there are none, or when
+    it is too slow to be asked.
+    """
     if not requests:
         raise Refused("the model package has no golden requests, expected at least one")
     verdicts: list[Verdict] = []
@@ -57,7 +58,7 @@ def test(endpoint: str, requests: list[dict[str, Any]]) -> list[Verdict]:
             raise Refused(
                 f"after {_BUDGET_SECONDS:.0f} s only {len(verdicts)} of {len(requests)} golden requests were answered"
             )
-        verdicts.append(_ask(endpoint, request))
+        verdicts.append(_ask(runtime, endpoint, request))
     return verdicts
 
 
@@ -75,16 +76,16 @@ def report(endpoint: str, package: str, verdicts: list[Verdict]) -> dict[str, An
     }
 
 
-def _read(uri: str) -> str:
+def _read(s3: Any, uri: str) -> str:
     bucket, _, key = uri.removeprefix("s3://").partition("/")
-    content: bytes = client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+    content: bytes = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
     return content.decode()
 
 
-def _ask(endpoint: str, request: Mapping[str, Any]) -> Verdict:
+def _ask(runtime: Any, endpoint: str, request: Mapping[str, Any]) -> Verdict:
     body = request["text"] if "text" in request else json.dumps(request["body"], separators=(",", ":"))
     begun = time.monotonic()
-    status, answer = _invoke(endpoint, request["content_type"], body.encode())
+    status, answer = _invoke(runtime, endpoint, request["content_type"], body.encode())
     milliseconds = (time.monotonic() - begun) * 1000
     problem = ""
     if status != request["status"]:
@@ -99,9 +100,8 @@ def _ask(endpoint: str, request: Mapping[str, Any]) -> Verdict:
     return Verdict(request["name"], status, round(milliseconds, 1), problem)
 
 
-def _invoke(endpoint: str, content_type: str, body: bytes) -> tuple[int, str]:
+def _invoke(runtime: Any, endpoint: str, content_type: str, body: bytes) -> tuple[int, str]:
     """The model's own status and answer."""
-    runtime = client("sagemaker-runtime")
     try:
         answer = runtime.invoke_endpoint(EndpointName=endpoint, ContentType=content_type, Body=body)
     except runtime.exceptions.ModelError as error:

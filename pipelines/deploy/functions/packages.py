@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any
 
@@ -25,6 +26,7 @@ def verify(arn: str, workload: str, stage: str) -> dict[str, Any]:
     """The package, if it may be deployed: approved, of this project and workload, unchanged since it was registered,
     and for production tested in staging. Raises Refused otherwise, with the reason.
     """
+    _verify_account(stage)
     package = describe(arn)
     if package is None:
         raise Refused(f"the model package {arn} does not exist; it was deleted after its approval")
@@ -51,6 +53,16 @@ def verify(arn: str, workload: str, stage: str) -> dict[str, Any]:
     _verify_image(containers[0])
     _verify_artifact(containers[0])
     return package
+
+
+def _verify_account(stage: str) -> None:
+    """Raises Refused for a stage that lies in another account: the roles for it are there, and not yet the way."""
+    account = os.environ.get(f"{stage.upper()}_ACCOUNT_ID", "")
+    if account not in ("", names().account_id):
+        raise Refused(
+            f"{stage} lies in the account {account}, and deployments are made in {names().account_id} only; expected "
+            f"the template's parameter {stage.capitalize()}AccountId to be empty"
+        )
 
 
 def newest_approved(workload: str, *, but: str, stage: str) -> str | None:

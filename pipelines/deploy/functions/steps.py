@@ -72,7 +72,8 @@ def _test(event: Event) -> dict[str, str]:
     workload, stage, package = event["Workload"], event["Stage"], event["ModelPackageArn"]
     described = packages.still_there(package)
     endpoint = names().endpoint(workload, stage)
-    verdicts = golden.test(endpoint, golden.load(described["CustomerMetadataProperties"][GOLDEN_REQUESTS_KEY]))
+    requests = golden.load(client("s3"), described["CustomerMetadataProperties"][GOLDEN_REQUESTS_KEY])
+    verdicts = golden.test(client("sagemaker-runtime"), endpoint, requests)
     report = golden.report(endpoint, package, verdicts)
     uri = f"{names().outputs_uri(workload, DEPLOY_KINDS[stage])}/{event['ExecutionArn'].rpartition('/')[2]}/tests.json"
     bucket, _, key = uri.removeprefix("s3://").partition("/")

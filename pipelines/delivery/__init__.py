@@ -1,0 +1,1 @@
+"""What carries a change to where it belongs: a push to the pipelines that it concerns, an approval to production."""
