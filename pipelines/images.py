@@ -8,7 +8,8 @@ unchanged image keeps the step cache; a changed file, base image or requirement 
 `register` writes the image to ECR as an OCI manifest: the configuration inline (base64, in the descriptor's `data`),
 and one layer with the COPY'd files, which lies in the project's bucket (the descriptor's `urls`). That is all that
 localcloud needs to run it, with the environment of the project itself. AWS needs the base image and what RUN installs
-as well, and says so by LayersNotFoundException; there `docker build` makes the image, under the same URI.
+as well, and says so by LayersNotFoundException; there Docker builds the image, under the same URI
+(`pipelines/docker.py`).
 
 The build context is the root of the working copy: `COPY seed_code/common /opt/program/seed_code/common`.
 """
@@ -86,13 +87,18 @@ class Image:
     digest: str
 
 
+class LayersMissing(ImageError):
+    """ECR wants the layers themselves: Docker has to build the image."""
+
+
 @dataclass(frozen=True)
 class Registered:
-    """An image in ECR; `new` is false when it was there already."""
+    """An image in ECR; `new` is false when it was there already, `built` true when Docker has built it."""
 
     workload: str
     uri: str
     new: bool
+    built: bool = False
 
 
 def discover(root: Path) -> list[str]:
@@ -362,7 +368,8 @@ def register_all(session: boto3.Session, names: Names, root: Path) -> list[Regis
 def register(session: boto3.Session, names: Names, image: Image) -> Registered:
     """Make sure that ECR has this image. Nothing is written when it has.
 
-    Raises ImageError when the project's bucket does not exist, or when ECR wants the layers themselves, as AWS's does.
+    Raises ImageError when the project's bucket does not exist, and LayersMissing, which is one, when ECR wants the
+    layers themselves, as AWS's does.
     """
     uri = names.image_uri(image.workload, image.digest)
     repository, tag = names.image_repository(image.workload), names.image_tag(image.digest)
@@ -374,7 +381,7 @@ def register(session: boto3.Session, names: Names, image: Image) -> Registered:
         repositoryName=repository, imageIds=[{"imageTag": tag}], acceptedMediaTypes=[MANIFEST_TYPE]
     )
     if found["images"] and layer_uri not in found["images"][0]["imageManifest"]:
-        return Registered(image.workload, uri, new=False)  # built by Docker: its layers are ECR's
+        return Registered(image.workload, uri, new=False, built=True)  # its layers are ECR's
     s3 = client(session, "s3")
     try:
         if found["images"] and _exists(s3, names.bucket, key):
@@ -397,9 +404,9 @@ def register(session: boto3.Session, names: Names, image: Image) -> Registered:
     except (ecr.exceptions.ImageAlreadyExistsException, ecr.exceptions.ImageTagAlreadyExistsException):
         return Registered(image.workload, uri, new=False)  # someone else was faster, with the same content
     except ecr.exceptions.LayersNotFoundException as error:
-        raise ImageError(
-            f"ECR does not have the layers of `{uri}`: on AWS an image must be built. Run\n"
-            f"  docker build --file {image.dockerfile} --tag {uri} . && docker push {uri}"
+        raise LayersMissing(
+            f"ECR does not have the layers of `{uri}`: on AWS an image must be built. `mlops images` builds it with "
+            f"Docker, by {image.dockerfile}"
         ) from error
     return Registered(image.workload, uri, new=True)
 
@@ -409,7 +416,11 @@ def _ensure_repository(ecr: Any, repository: str) -> None:
         ecr.describe_repositories(repositoryNames=[repository])
     except ecr.exceptions.RepositoryNotFoundException:
         try:
-            ecr.create_repository(repositoryName=repository, imageTagMutability="IMMUTABLE")
+            ecr.create_repository(
+                repositoryName=repository,
+                imageTagMutability="IMMUTABLE",
+                imageScanningConfiguration={"scanOnPush": True},
+            )
         except ecr.exceptions.RepositoryAlreadyExistsException:
             return
 
