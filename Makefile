@@ -20,6 +20,9 @@ endif
 ifdef PIP_EXTRA_INDEX_URL
 export UV_INDEX ?= $(PIP_EXTRA_INDEX_URL)
 endif
+ifdef PIP_CERT
+export SSL_CERT_FILE ?= $(PIP_CERT)
+endif
 # What the caller set for its own Python must not leak into ours; without byte code every import takes twice as long.
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
 
@@ -29,16 +32,49 @@ LINT = .venvs/lint/.installed
 BENCH = .venvs/bench/.installed
 FLINK = .venvs/flink/.installed
 
-.PHONY: help setup demo stream stream-test test test-slow lint bench lock clean
+# The lock that `make requirements` has installed, kept in the environment itself.
+LOCKED = .venv/.locked
+
+.PHONY: help setup requirements .locked demo stream stream-test test test-slow rights lint bench lock clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo "  Demo of the cardholders alone: make demo FAST=1; left there to look around: KEEP=1; with a bad canary: ROLLBACK=1"
 	@echo "  Demo on your own data: make demo DATA=cards.csv.gz MINUTES=fees.csv; beside another demo: make demo PORT=4710"
 
 setup: $(BASE) ## Make the project's environment in .venv
 
-demo: $(BASE) ## Run both workloads on this machine, from data to production; and a bad canary comes back
-	.venv/bin/mlops demo --port $(PORT) $(if $(DATA),--data "$(DATA)") $(if $(MINUTES),--minutes "$(MINUTES)") $(if $(KEEP),--keep)
+# For builds, which call `.venv/bin/python -m pipelines.cli`: the project itself is not installed, for builds of several
+# commits may share .venv by a link. What is installed is told from a copy of the lock, not by times, which a checkout sets
+# anew. Two builds may come at once: one installs, and the other waits.
+requirements: ## Make .venv of exactly requirements/base.txt, without the project itself
+	@mkdir -p .venv
+	@cmp -s requirements/base.txt $(LOCKED) || $(PYTHON) -c "$$WAITING" $(MAKE) --no-print-directory .locked
+
+define WAITING
+import fcntl, subprocess, sys
+with open(".venv/.installing", "w") as turn:
+    fcntl.flock(turn, fcntl.LOCK_EX)
+    sys.exit(subprocess.call(sys.argv[1:]))
+endef
+export WAITING
+
+# By its true path: programs name the Python that they were installed for, and the link to it goes with the build.
+.locked: PLACE = $(shell cd .venv && pwd -P)
+.locked:
+	@cmp -s requirements/base.txt $(LOCKED) || { set -e; \
+	  rm -f $(LOCKED) $(BASE); \
+	  uv=$$(command -v $(UV) || command -v uv || true); \
+	  [ -x $(PLACE)/bin/python ] || if [ -n "$$uv" ]; then "$$uv" venv -q --allow-existing --python $(PYTHON) $(PLACE); \
+	    else $(PYTHON) -m venv $(PLACE); fi; \
+	  [ -n "$$uv" ] || { uv=$(PLACE)/bin/uv; \
+	    $(PLACE)/bin/python -m pip install -q --disable-pip-version-check "$$(grep '^uv==' requirements/base.txt)"; }; \
+	  "$$uv" pip sync -q --python $(PLACE)/bin/python requirements/base.txt; \
+	  cp requirements/base.txt $(LOCKED).new; mv $(LOCKED).new $(LOCKED); }
+
+demo: $(BASE) ## A project's whole life on this machine, from its creation over production and retraining to its end
+	.venv/bin/mlops demo --port $(PORT) $(if $(FAST),--fast) $(if $(ROLLBACK),--roll-back) $(if $(DATA),--data "$(DATA)") \
+	  $(if $(MINUTES),--minutes "$(MINUTES)") $(if $(KEEP),--keep)
 
 stream: $(BASE) $(FLINK) ## Run the stream alone, with the Apache Flink job itself, from a simulated API to the feature store
 	.venv/bin/python -m seed_code.ingestion.flink.check .venvs/flink/bin/python
@@ -58,12 +94,30 @@ test-slow: $(BASE) ## The tests that take long: two demos at once; restarts; the
 	.venv/bin/python -m pytest -m "not image" tests/pipelines/deploy
 	.venv/bin/python -m pytest -m "not image" tests/pipelines/monitor
 
+# What roles call: in a demo with its end, and in the tests that reach further (failures, roll-backs, rejections, stops).
+# Of the demo alone more is left over than of all: what it lists is to look at, and the last line is what must hold.
+RIGHTS = .mlops/rights
+REACHING = tests/pipelines/deploy tests/pipelines/monitor tests/pipelines/delivery tests/pipelines/projects \
+  tests/pipelines/test_template_deployed.py tests/pipelines/test_stacks_role.py tests/pipelines/api \
+  tests/pipelines/test_cost_stopped_execution.py tests/pipelines/ingestion/test_rights_of_the_stream.py
+rights: $(BASE) ## Record what every role calls, and hold the templates' policies against it
+	rm -rf $(RIGHTS); mkdir -p $(RIGHTS)
+	.venv/bin/mlops demo --port $(PORT) --keep
+	-.venv/bin/localcloud iam report --port $(PORT) --unused
+	.venv/bin/mlops project destroy mlops-demo --yes
+	.venv/bin/localcloud calls --port $(PORT) --json > $(RIGHTS)/demo.json
+	.venv/bin/mlops down
+	for tests in $(REACHING); do \
+	  RIGHTS_FOLDER=$(CURDIR)/$(RIGHTS) .venv/bin/python -m pytest -m "not image and not flink" $$tests || exit 1; done
+	.venv/bin/python -m tests.pipelines.recorded_calls $(RIGHTS)/*.json
+	.venv/bin/python -m pytest tests/pipelines/test_rights_mutation.py
+
 lint: $(BASE) $(LINT) ## ruff, mypy, import-linter, cfn-lint, checkov
 	.venvs/lint/bin/ruff check .
 	.venvs/lint/bin/ruff format --check .
 	.venvs/lint/bin/mypy --python-executable .venv/bin/python
 	.venvs/lint/bin/lint-imports
-	.venv/bin/cfn-lint template/*.yml
+	.venv/bin/cfn-lint $(filter-out template/seed.yml,$(wildcard template/*.yml))
 	.venvs/lint/bin/checkov --directory template --skip-download --quiet --compact
 
 # Accuracy wants data that is not ours to bring, and hours: its head says how it is run.

@@ -26,8 +26,11 @@ VERBS: dict[str, tuple[str, str]] = {
     "up": ("up", "Start localcloud, MLflow and a simulated stream on this machine."),
     "down": ("down", "Stop what `mlops up` started."),
     "demo": ("demo", "Run everything once on this machine, from data to production."),
+    "doctor": ("doctor", "Check account, quotas, roles and versions; say what to do."),
+    "cost": ("cost", "Estimate what the project costs a month, before it is deployed."),
     "definition": ("definition", "Print a pipeline's definition as JSON; calls nothing."),
     "diff": ("diff", "Show what changed since the account's definitions."),
+    "package": ("package", "Pack the other stacks for CodePipeline."),
     "images": ("images", "Register the image of each folder with a Dockerfile."),
     "params": ("params", "List and set the runtime values in Parameter Store."),
     "ingest": ("ingest", "Load a file of minutes into the feature store."),
@@ -36,6 +39,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "redrive": ("redrive", "Give the stream's dead letters back to what they are for."),
     "stream-demo": ("stream_demo", "Run the stream alone on this machine, and prove its minutes."),
     "run": ("run", "Update a pipeline, start it and follow it to its end."),
+    "upsert": ("upsert", "Update a pipeline, and start nothing."),
     "step": ("step", "Run one step of the last execution again, alone."),
     "stop": ("stop", "Stop the last execution of a pipeline."),
     "logs": ("logs", "Print what the job of a step wrote."),
@@ -45,15 +49,20 @@ VERBS: dict[str, tuple[str, str]] = {
     "reject": ("reject", "Reject a model package; a stage that serves it goes back."),
     "deploy": ("deploy", "Deploy an approved model package to a stage."),
     "rollback": ("rollback", "Bring a stage back to the version before."),
+    "verify": ("verify", "Test what a stage serves, and keep the answers as a page."),
     "endpoints": ("endpoints", "Show what the stages serve, and how it does."),
     "invoke": ("invoke", "Ask a stage's endpoint."),
     "api": ("api", "Bring the REST API up to date; print its URL and a token."),
     "monitor": ("monitor", "Evaluate an hour of what a stage serves, now."),
     "watch": ("watch", "Watch how the models do, live."),
     "explain": ("explain", "Say what an alarm is about, and what was done."),
+    "publish": ("publish", "Make this working copy the template that projects are made from."),
+    "project": ("project", "Create, list, clone, upgrade and destroy projects."),
     "report": ("report", "Write an execution's report as one HTML page."),
 }
 """verb: (module of `pipelines.cli`, its line in the help)"""
+# They work with servers of this machine, whose account is the overrides' (configs/local.yml).
+_START_SERVERS = frozenset({"up", "down", "demo", "stream-demo"})
 
 
 class _Verbs(TyperGroup):
@@ -106,6 +115,7 @@ def main() -> None:
     Ctrl-C.
     """
     use_local_environment(Path.cwd())
+    _use_identity(Path.cwd(), sys.argv[1:])
     try:
         status = typer.main.get_command(app)(prog_name="mlops", standalone_mode=False)
     except ProjectError as error:
@@ -169,10 +179,8 @@ def use_local_environment(start: Path) -> None:
         if not os.environ["AWS_ENDPOINT_URL"]:
             del os.environ["AWS_ENDPOINT_URL"]
         return
-    for folder in (start, *start.parents):
-        if (folder / "configs" / "project.yml").is_file():
-            break
-    else:
+    folder = _working_copy(start)
+    if folder is None:
         return
     from pipelines.names import OVERRIDES_VARIABLE, LocalPaths
 
@@ -187,3 +195,18 @@ def use_local_environment(start: Path) -> None:
     os.environ.update({name: value for name, value in dotenv_values(file).items() if value is not None})
     if chosen:
         os.environ[OVERRIDES_VARIABLE] = chosen
+
+
+def _use_identity(start: Path, arguments: list[str]) -> None:
+    """Find out which project this is, where the working copy's configuration leaves that open."""
+    folder = _working_copy(start)
+    if folder is None or not arguments or "--help" in arguments:
+        return
+    from pipelines import identity
+
+    identity.complete(folder, os.environ, account=arguments[0] not in _START_SERVERS)
+
+
+def _working_copy(start: Path) -> Path | None:
+    folders = (folder for folder in (start, *start.parents) if (folder / "configs" / "project.yml").is_file())
+    return next(folders, None)

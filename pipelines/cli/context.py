@@ -46,4 +46,4 @@ class Context:
 
     def now(self) -> datetime:
         """The account's time, which need not be this machine's (`pipelines.account_time`)."""
-        return account_time(client(self.session, "cloudwatch"))
+        return account_time(client(self.session, "sts"))

@@ -1,6 +1,4 @@
-"""`mlops demo`: from nothing to two models in production on this machine, a bad one that comes back, and one that has
-become worse and is retrained, in minutes.
-"""
+"""`mlops demo`: the whole life of a project on this machine, in minutes."""
 
 from __future__ import annotations
 
@@ -12,7 +10,8 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Event
 from typing import Annotated, Self
@@ -21,31 +20,50 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from pipelines import executions, git, ingest, provision, registry, stack, starter
-from pipelines.api import deployment as api_deployment
-from pipelines.cli import demo_loop, demo_stages, demo_stream, ending, environment, own_servers, show
+from pipelines import ingest, provision, stack
+from pipelines.cli import demo_delivery, demo_loop, demo_stages, demo_stream, ending, environment, own_servers, show
 from pipelines.cli.context import Context
+from pipelines.cli.demo_delivery import Repository
 from pipelines.cli.demo_world import Files
+from pipelines.cli.project import watch_project
 from pipelines.cli.report import write as write_report
 from pipelines.cli.report import write_monitoring
-from pipelines.cli.results import evaluation_line, evaluation_table
-from pipelines.cli.run import bring, tracking_uri, uploaded, usual_moment, watched
 from pipelines.cli.up import overrides_path, tell
 from pipelines.config import find_root, load
-from pipelines.errors import ProjectError, UsageError
+from pipelines.errors import ProjectError, ServiceError, UsageError
 from pipelines.executions import Execution
 from pipelines.feature_groups import MINUTES
 from pipelines.ingestion import control
 from pipelines.ingestion.minutes import MINUTE, whole
 from pipelines.names import LocalPaths
+from pipelines.projects import cloning, creation, destruction, reading
+from pipelines.projects.creation import Wish
+from pipelines.projects.things import Account
+from pipelines.publishing import publish as publishing
 from pipelines.report.format import duration
 from pipelines.session import client
 from pipelines.stack import DEFAULT_PORT, Stack
 
-RENDER = "from pipelines.cli.definition import render_all; render_all()"
 KIND = "build"
-_STREAM_STARTS_IN = timedelta(seconds=30)
 CARDHOLDERS, FORECASTER = "cardholders", "forecaster"
+_POLL_SECONDS = 0.1
+_STREAM_TAKES = timedelta(seconds=10)
+_CARDS, _MINUTES, _CALLERS = "making card transactions", "making minutes", "making callers"
+# What somebody changes first, by workload: file, the text there, the text instead, and why.
+_CHANGES = {
+    CARDHOLDERS: (
+        "seed_code/cardholders/features.py",
+        "RECENT_GAPS = 20",
+        "RECENT_GAPS = 24",
+        "Look at the last 24 purchases for a holder's rhythm",
+    ),
+    FORECASTER: (
+        "seed_code/forecaster/train.py",
+        "_BATCHES_PER_LOG_LINE = 5",
+        "_BATCHES_PER_LOG_LINE = 10",
+        "One log line for each epoch",
+    ),
+}
 
 
 class DemoError(ProjectError):
@@ -64,13 +82,14 @@ def command(
         int,
         typer.Option("--port", help="Of localcloud; MLflow and the simulator take the next two.", min=1024, max=65533),
     ] = DEFAULT_PORT,
-    keep: Annotated[bool, typer.Option("--keep", help="Leave the servers running.")] = False,
+    fast: Annotated[bool, typer.Option("--fast", help="The cardholders alone, and no days of monitoring.")] = False,
+    roll_back: Annotated[bool, typer.Option("--roll-back", help="Show a canary that goes bad, too.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the project and the servers as they are.")] = False,
 ) -> int:
-    """Run both workloads from data to models in production, on servers of their own; a bad canary comes back; and hours
-    pass in which the data change, until a better model serves.
+    """The whole life of a project on this machine, on servers of its own: created from the template, pushed to,
+    trained, approved, delivered to production, asked, watched while the data change, retrained, and destroyed.
 
-    They are stopped at the end; their state stays. Two demos run beside each other on ports that differ by three or
-    more.
+    Two demos run beside each other on ports that differ by three or more.
     """
     began = time.monotonic()
     if data is not None and not data.is_file():
@@ -79,102 +98,180 @@ def command(
         raise UsageError(f"--minutes `{minutes}` is no file, expected a .csv, .csv.gz or .parquet with minutes")
     if minutes is not None:
         ingest.read(minutes)  # what is wrong with it should cost no minute
-    made_up = minutes is None
     paths = LocalPaths(find_root(Path.cwd()))
     overrides = overrides_path(paths)
-    configuration = load(paths.root, overrides)
-    moment = datetime.now(UTC)
-    # From when on minutes come by the stream alone: it is at work by then, and sees the whole of that minute.
-    live_from = whole(moment + _STREAM_STARTS_IN) + MINUTE
     folder = paths.state / ("demo" if port == DEFAULT_PORT else f"demo-{port}")
-    servers = Stack(folder, port, configuration.names.region)
+    servers = Stack(folder, port, load(paths.root, overrides).names.region)
     out = show.console()
     with ending.in_order(), own_servers.only_one(folder, port):
         own_servers.clear(folder, servers)
         variables = environment.variables(servers, overrides)
         with stack.started(servers, lambda text: out.print(text)), _Helpers(paths.root, variables) as helpers:
             tell(out, servers)
-            helpers.start("rendering the definitions", "-c", RENDER)
-            if data is None:
-                data = folder / "transactions.csv.gz"
-                helpers.start("making card transactions", "-m", "seed_code.cardholders.generate", "--out", str(data))
-            if minutes is None:
-                minutes = folder / "minutes.parquet"
-                helpers.start(
-                    "making minutes",
-                    *("-m", "seed_code.forecaster.generate", "--out", str(minutes)),
-                    *("--end", f"{live_from:%Y-%m-%dT%H:%M:%SZ}"),
-                    *("--days", str(configuration.workloads.forecaster.data.history_days)),
-                )
+            asked = _Asked(data, minutes, fast, roll_back)
+            made = _Making(helpers, folder, asked)
             with out.status("starting localcloud", spinner="dots"):
                 servers.wait(servers.localcloud)
             environment.use(variables)
             context = Context(paths.root)
-            with out.status("deploying the stack, creating parameters and images", spinner="dots"):
-                provision.provision(
-                    context.session,
-                    # What comes after minutes that are somebody's own, nobody can make up.
-                    control.configured(context.configuration, running=made_up),
-                    context.root,
-                    tracking_uri=tracking_uri(),
-                    poll_seconds=0.1,
-                )
-            helpers.finish(out, "making card transactions", "making minutes")
-            data_uri = uploaded(out, context, CARDHOLDERS, data)
-            helpers.finish(out, "rendering the definitions")
-            with ThreadPoolExecutor(2) as threads, _ended_together() as go_on:
-                # MLflow takes seconds to start, and is needed by Evaluate only.
-                mlflow = threads.submit(servers.wait, servers.mlflow)
-                # Writing the minutes takes one processor for as long as the first pipeline mostly leaves one idle.
-                group = MINUTES.name(context.names)
-                ingested = threads.submit(ingest.write, context.session, group, ingest.read(minutes), go_on)
-                api = threads.submit(
-                    api_deployment.deploy, context.session, context.configuration, paths, poll_seconds=0.1
-                )
-                first = _build(out, context, CARDHOLDERS, moment, data_uri)
-                with out.status("writing minutes to the feature store", spinner="dots"):
-                    mlflow.result(), ingested.result(), api.result()
-            second = _build(out, context, FORECASTER, moment, None)
-            good = first.status == second.status == "Succeeded"
-            files = Files(servers.state)
-            if good:
-                helpers.start("making callers", *files.making_holders(context, first))
-                deployed = [demo_stages.deploy(out, context, workload) for workload in (CARDHOLDERS, FORECASTER)]
-                helpers.finish(out, "making callers")
-                good = all(deployed) and demo_stages.show_roll_back(out, context, files)
-                good = good and demo_stages.show_api(out, context)
-            if made_up:
-                good = demo_stream.end(out, context, live_from) and good
-            if good and made_up:
-                good = _loop(out, context, servers, helpers, files)
-            _report(out, context, {CARDHOLDERS: first, FORECASTER: second})
+            good = _life(out, context, servers, helpers, made)
             if keep:
                 environment.keep(paths, variables)
             else:
+                good = _destroyed(out, context) and good
                 with out.status("stopping the servers", spinner="dots"):
                     servers.stop()
-    _next(out, servers, keep, good, time.monotonic() - began)
+    _next(out, servers, keep, time.monotonic() - began)
     return 0 if good else 1
 
 
-def _build(out: Console, context: Context, workload: str, moment: datetime, data_uri: str | None) -> Execution:
-    """Run a workload's build pipeline, and tell what came of it."""
-    out.print()
-    out.print(Text(workload, "bold"))
-    bring(out, context, workload, KIND)
-    arn = starter.start(
+@dataclass(frozen=True)
+class _Asked:
+    """What the demo was asked to show, and on which data."""
+
+    data: Path | None
+    minutes: Path | None
+    fast: bool
+    roll_back: bool
+
+
+class _Making:
+    """The data, made up where they are nobody's own, by helpers that work while the servers start."""
+
+    def __init__(self, helpers: _Helpers, folder: Path, asked: _Asked) -> None:
+        self.asked, self._helpers = asked, helpers
+        self.cards = asked.data or folder / "transactions.csv.gz"
+        self.minutes = asked.minutes or folder / "minutes.parquet"
+        if asked.data is None:
+            helpers.start(_CARDS, "-m", "seed_code.cardholders.generate", "--out", str(self.cards))
+        # From when on minutes come by the stream alone; known when it is at work.
+        self.live_from: datetime | None = None
+
+    @property
+    def streamed(self) -> bool:
+        """Whether minutes come by the stream: what comes after minutes that are somebody's own, nobody can make up."""
+        return self.asked.minutes is None and not self.asked.fast
+
+    def finish_cards(self, out: Console) -> None:
+        self._helpers.finish(out, _CARDS)
+
+    def make_minutes(self, now: datetime, history_days: int) -> None:
+        """Make the minutes before those that the stream brings, which is at work at `now` (aware)."""
+        self.live_from = whole(now + _STREAM_TAKES) + MINUTE
+        self._helpers.start(
+            _MINUTES,
+            *("-m", "seed_code.forecaster.generate", "--out", str(self.minutes)),
+            *("--end", f"{self.live_from:%Y-%m-%dT%H:%M:%SZ}", "--days", str(history_days)),
+        )
+        self._helpers.wait(_MINUTES)
+
+
+def _life(out: Console, context: Context, servers: Stack, helpers: _Helpers, made: _Making) -> bool:
+    """The project's life but for its end; whether all went well."""
+    asked, files = made.asked, Files(servers.state)
+    repository = _created(out, context, servers.state)
+    made.finish_cards(out)
+    _upload(out, context, made.cards)
+    with ThreadPoolExecutor(2) as threads, _ended_together() as go_on:
+        # MLflow takes seconds to start, and is needed by Evaluate only.
+        mlflow = threads.submit(servers.wait, servers.mlflow)
+        # Minutes are written while the first pipeline mostly leaves one processor idle.
+        minutes = None if asked.fast else threads.submit(_fed, context, made, go_on)
+        first = _pushed(out, context, repository, CARDHOLDERS)
+        with out.status("starting MLflow", spinner="dots"):
+            mlflow.result()
+        if first is None:
+            return False
+        helpers.start(_CALLERS, *files.making_holders(context, first))
+        if not demo_delivery.deliver(out, context, CARDHOLDERS):
+            return False
+        if minutes is not None:
+            with out.status("writing minutes to the feature store", spinner="dots"):
+                minutes.result()
+    builds = {CARDHOLDERS: first}
+    good = demo_stages.show_api(out, context)
+    helpers.finish(out, _CALLERS)
+    if asked.roll_back:
+        good = demo_stages.show_roll_back(out, context, files) and good
+    if not asked.fast:
+        second = _pushed(out, context, repository, FORECASTER)
+        if second is None or not demo_delivery.deliver(out, context, FORECASTER):
+            return False
+        builds[FORECASTER] = second
+        if made.live_from is not None:
+            good = demo_stream.end(out, context, made.live_from) and good
+            good = good and _loop(out, context, servers, helpers, files)
+    _report(out, context, builds)
+    return good
+
+
+def _created(out: Console, context: Context, folder: Path) -> Repository:
+    """Publish the template, create the project from it, and clone its repository."""
+    session, names = context.session, context.names
+    _heading(out, f"the project {names.project}, created from the template")
+    with out.status("publishing the template", spinner="dots") as status:
+        release = publishing.prepare(context.configuration, context.root)
+        published = publishing.publish(session, release, context.root, poll_seconds=_POLL_SECONDS, tell=status.update)
+    out.print(Text.assemble(("published ", "bright_black"), f"version {published.version}"), soft_wrap=True)
+    overrides = creation.overrides_inside(context.root, os.environ)
+    creation.begin(session, creation.plan(session, names, context.configuration, Wish(overrides=overrides)))
+    watch_project(out, context, names, "made")
+    project = reading.describe(session, names)
+    if project is None:
+        raise ServiceError(f"the project {names.project} was made, and is not there")
+    cloning.clone(session, names, project, folder / "repository")
+    out.print(Text.assemble(("git clone ", "bright_black"), str(reading.clone_url(session, project))), soft_wrap=True)
+    return Repository(folder / "repository")
+
+
+def _destroyed(out: Console, context: Context) -> bool:
+    """Destroy the project; whether nothing of it is left."""
+    _heading(out, f"the project {context.names.project}, destroyed")
+    with out.status("destroying", spinner="dots") as status:
+        account = Account(context.session, context.names, _POLL_SECONDS)
+        outcome = destruction.destroy(account, tell=status.update)
+    for one in outcome.remaining:
+        out.print(Text(f"{one.what} remains: {one.reason}", "red"), soft_wrap=True)
+    if not outcome.remaining:
+        out.print(Text(f"{outcome.removed} things are gone, and nothing remains", "bold green"), soft_wrap=True)
+    return not outcome.remaining
+
+
+def _upload(out: Console, context: Context, cards: Path) -> None:
+    """Put card transactions where the cardholders' data are looked for."""
+    bucket, key = context.names.bucket, f"{context.names.data_prefix(CARDHOLDERS)}/{cards.name}"
+    with out.status("uploading card transactions", spinner="dots"):
+        client(context.session, "s3").upload_file(str(cards), bucket, key)
+    out.print(Text.assemble(("data      ", "bright_black"), f"s3://{bucket}/{key}"), soft_wrap=True)
+
+
+def _fed(context: Context, made: _Making, go_on: Callable[[object], None]) -> None:
+    """Set the stream going, and write the minutes before it."""
+    provision.register_images(context.session, context.names, context.root)
+    control.bring(
         context.session,
-        context.names,
-        workload,
-        KIND,
-        evaluation_time=usual_moment(moment, workload),
-        git_commit=git.commit(context.root),
-        mlflow_tracking_uri=tracking_uri(),
-        input_data_uri=data_uri,
+        control.configured(context.configuration, running=made.streamed),
+        context.root,
+        poll_seconds=_POLL_SECONDS,
     )
-    execution = watched(out, context, arn, workload, KIND)
-    _results(out, context, execution, workload)
-    return execution
+    if made.streamed:
+        made.make_minutes(context.now(), context.configuration.workloads.forecaster.data.history_days)
+    ingest.write(context.session, MINUTES.name(context.names), ingest.read(made.minutes), go_on)
+
+
+def _pushed(out: Console, context: Context, repository: Repository, workload: str) -> Execution | None:
+    """Push a change of a workload's configuration, and follow what is built of it; None when that failed."""
+    _heading(out, f"{workload}: pushed, and trained")
+    file, before, after, message = _CHANGES[workload]
+    commit = repository.push(file, before, after, message)
+    told = f"git push  {commit[:8]} {message} ({file})"
+    out.print(Text(told, "bright_black"), soft_wrap=True)
+    return demo_delivery.built(out, context, workload, commit)
+
+
+def _heading(out: Console, what: str) -> None:
+    out.print()
+    out.print(Text(what, "bold"))
 
 
 def _loop(out: Console, context: Context, servers: Stack, helpers: _Helpers, files: Files) -> bool:
@@ -232,9 +329,13 @@ class _Helpers:
         for name in what:
             if name in self.running:
                 with out.status(name, spinner="dots"):
-                    _, said = self.running[name].communicate()
-                if self.running[name].returncode != 0:
-                    raise DemoError(f"{name} failed (exit status {self.running[name].returncode}):\n{said.strip()}")
+                    self.wait(name)
+
+    def wait(self, name: str) -> None:
+        """Wait for one. Raises DemoError with what it said when it failed."""
+        _, said = self.running[name].communicate()
+        if self.running[name].returncode != 0:
+            raise DemoError(f"{name} failed (exit status {self.running[name].returncode}):\n{said.strip()}")
 
     def __enter__(self) -> Self:
         return self
@@ -262,45 +363,26 @@ def _report(out: Console, context: Context, builds: dict[str, Execution]) -> Non
 # --- what it tells ----------------------------------------------------------------------------------------------------
 
 
-def _results(out: Console, context: Context, execution: Execution, workload: str) -> None:
-    """The evaluation against its baselines, the package, and MLflow's versions."""
-    sagemaker = client(context.session, "sagemaker")
-    evaluation = executions.evaluation_of(sagemaker, client(context.session, "s3"), execution)
-    if evaluation is not None:
-        out.print()
-        out.print(evaluation_table(evaluation))
-        out.print(Text(evaluation_line(evaluation)), soft_wrap=True)
-    known = registry.packages(sagemaker, context.names.package_group(workload))
-    out.print()
-    if known:
-        newest = known[0]
-        out.print(f"Model package  {newest.arn}", soft_wrap=True)
-        out.print(f"               version {newest.version}, waiting for approval", soft_wrap=True)
-        for part in newest.mlflow_versions:
-            model = newest.mlflow_model(part)
-            address = f"{tracking_uri()}/#/models/{model['name']}/versions/{model['version']}"
-            out.print(f"MLflow         {model['name']} version {model['version']}  {address}", soft_wrap=True)
-
-
-def _next(out: Console, servers: Stack, keep: bool, good: bool, seconds: float) -> None:
+def _next(out: Console, servers: Stack, keep: bool, seconds: float) -> None:
     """What to do now."""
     out.print()
     state = show.short(servers.state)
-    if keep:
-        out.print(f"{duration(seconds)} in all. The servers run on; `mlops down` stops them.", soft_wrap=True)
-    else:
-        out.print(f"{duration(seconds)} in all. The servers are stopped, their state stays in {state}.", soft_wrap=True)
-    steps = [] if shutil.which("mlops") else [("source .venv/bin/activate", "so that `mlops` is found")]
     if not keep:
-        steps.append((f"mlops up --state {state}", "bring the servers back"))
-    if good:
-        steps.append(("mlops endpoints", "what the stages serve, and how it does"))
-        steps.append(("mlops watch --once", "how the models do, hour by hour"))
-        steps.append(("mlops explain quality --workload forecaster", "what an alarm was about, and what was done"))
-        steps.append(("mlops invoke cardholders", "ask production"))
-        steps.append(("mlops api", "the REST API: its URL, a token, and a page to try it on"))
-        steps.append(('mlops rollback --workload cardholders --stage staging --why "…"', "go back by hand"))
-    steps.append(("mlops run cardholders build", "run again: what has not changed comes from the cache"))
+        out.print(
+            f"{duration(seconds)} in all. The servers are stopped; what they wrote is in {state}.", soft_wrap=True
+        )
+        steps = [("make demo KEEP=1", "the same, and leave the project there to look around")]
+    else:
+        out.print(f"{duration(seconds)} in all. The servers run on; `mlops down` stops them.", soft_wrap=True)
+        steps = [] if shutil.which("mlops") else [("source .venv/bin/activate", "so that `mlops` is found")]
+        steps += [
+            ("mlops endpoints", "what the stages serve, and how it does"),
+            ("mlops watch --once", "how the models do, hour by hour"),
+            ("mlops explain quality --workload forecaster", "what an alarm was about, and what was done"),
+            ("mlops invoke cardholders", "ask production"),
+            ('mlops rollback --workload cardholders --stage staging --why "…"', "go back by hand"),
+            ("mlops project list", "the projects of the account"),
+        ]
     width = max(len(what) for what, _ in steps) + 2
     for what, why in steps:
         out.print(Text.assemble("  ", f"{what:<{width}}", (why, "bright_black")), soft_wrap=True)

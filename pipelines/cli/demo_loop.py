@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from pipelines import monitoring, retrainings
-from pipelines.cli import demo_stages
+from pipelines.cli import demo_delivery
 from pipelines.cli.context import Context
 from pipelines.cli.demo_world import Files, World
 from pipelines.monitoring import ALARM, MEASURES, Monitored
@@ -79,7 +79,7 @@ def show(out: Console, context: Context, servers: Stack, timetable: Timetable, f
             out.print(Text(f"no evaluation at {end:%H:%M}: `mlops logs evaluations` says why", "red"), soft_wrap=True)
             return False
         if deployed_at is None and teller.registered():
-            if not demo_stages.deploy(out, context, FORECASTER):
+            if not demo_delivery.deliver(out, context, FORECASTER):
                 return False
             deployed_at = context.now()
         firing = any(alarm.state == ALARM for kind, alarm in stage.alarms.items() if kind in (QUALITY, DRIFT))

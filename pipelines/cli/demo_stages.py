@@ -1,8 +1,4 @@
-"""The second part of `mlops demo`: a model goes to staging and to production, and one that is bad comes back.
-
-A person's decisions are taken by the demo itself, by the functions that `mlops approve` and `mlops reject` call; all
-the rest happens as it does every day, by events.
-"""
+"""What `mlops demo` shows of production: the REST API answers, and a bad model comes back by itself."""
 
 from __future__ import annotations
 
@@ -27,32 +23,16 @@ from pipelines import registry, stages
 from pipelines.api import access
 from pipelines.cli.api import EXAMPLE
 from pipelines.cli.context import Context
+from pipelines.cli.demo_delivery import WHO, approve_for_prod, approve_for_staging, newest, shortened
 from pipelines.cli.demo_world import Files, callers
-from pipelines.cli.deployment import bring_pipelines, deployments, follow_started
-from pipelines.cli.invoke import golden_request
+from pipelines.cli.deployment import deployments, follow_started
 from pipelines.errors import ServiceError
-from pipelines.executions import Execution
-from pipelines.names import STAGES
 from pipelines.registry import Package
 from pipelines.session import client
 
 CARDHOLDERS = "cardholders"
-WHO = "mlops demo"
 _PAUSE_SECONDS = 0.04
 _SECONDS = 30
-
-
-def deploy(out: Console, context: Context, workload: str) -> bool:
-    """Approve the newest package for staging and then for production; whether both went well. Ends with a request."""
-    _heading(out, f"{workload}: staging, then production")
-    bring_pipelines(out, context, workload)
-    package = _newest(context, workload)
-    for stage in STAGES:
-        why = {"staging": "its figures are good enough", "prod": "its tests in staging passed"}[stage]
-        if _decide(out, context, workload, package.version, stage, why).status != "Succeeded":
-            return False
-    _invoke(out, context, workload)
-    return True
 
 
 def show_roll_back(out: Console, context: Context, files: Files) -> bool:
@@ -63,15 +43,16 @@ def show_roll_back(out: Console, context: Context, files: Files) -> bool:
     Its defect shows in ordinary requests only, and not in those that staging tests by.
     """
     _heading(out, f"{CARDHOLDERS}: a canary that goes bad")
-    good = _newest(context, CARDHOLDERS)
+    good = newest(context, CARDHOLDERS)
     bad = _register_spoiled(out, context, good)
-    if _decide(out, context, CARDHOLDERS, bad.version, "staging", "nobody has seen its defect").status != "Succeeded":
+    waiting = approve_for_staging(out, context, CARDHOLDERS, bad, "nobody has seen its defect")
+    if waiting is None:
         return False
     with _requests(context, files) as seen:
-        execution = _decide(out, context, CARDHOLDERS, bad.version, "prod", "its tests in staging passed")
+        run = approve_for_prod(out, context, CARDHOLDERS, bad, waiting, "its tests in staging passed")
     out.print(Text(f"requests meanwhile: {seen.told()}"), soft_wrap=True)
     serving = stages.serving(client(context.session, "ssm"), context.names, CARDHOLDERS, "prod")
-    came_back = execution.status == "Failed" and serving is not None and serving.version == good.version
+    came_back = run.status == "Failed" and serving is not None and serving.version == good.version
     _reject(out, context, bad, good)
     return came_back
 
@@ -92,22 +73,8 @@ def show_api(out: Console, context: Context) -> bool:
         except requests.RequestException as error:
             raise ServiceError(f"the REST API at {found.url} did not answer: {error}") from None
     for label, text in (("POST", f"{found.url}/predictions"), ("request", body), ("answer", answer.text.strip())):
-        out.print(Text.assemble((f"{label:<9}", "bright_black"), _short(text)), soft_wrap=True)
+        out.print(Text.assemble((f"{label:<9}", "bright_black"), shortened(text)), soft_wrap=True)
     return answer.status_code == 200
-
-
-def _decide(out: Console, context: Context, workload: str, version: int, stage: str, why: str) -> Execution:
-    """Approve a package for a stage, and follow the deployment that its event starts."""
-    sagemaker = client(context.session, "sagemaker")
-    group = context.names.package_group(workload)
-    package = registry.find(registry.packages(sagemaker, group), str(version), group)
-    before, now = deployments(context, workload, stage), context.now()
-    if stage == "prod":
-        registry.approve_for_prod(sagemaker, package, who=WHO, why=why, now=now)
-    else:
-        registry.decide(sagemaker, package, registry.APPROVED, who=WHO, why=why, now=now)
-    out.print(Text.assemble(("approved ", "bright_black"), f"version {version} for {stage}: {why}"), soft_wrap=True)
-    return follow_started(out, context, workload, stage, version, before)
 
 
 def _reject(out: Console, context: Context, bad: Package, good: Package) -> None:
@@ -117,23 +84,6 @@ def _reject(out: Console, context: Context, bad: Package, good: Package) -> None
     registry.decide(sagemaker, bad, registry.REJECTED, who=WHO, why="it answers 500 in production", now=now)
     out.print(Text.assemble(("rejected ", "bright_black"), f"version {bad.version}: staging goes back"), soft_wrap=True)
     follow_started(out, context, CARDHOLDERS, "staging", good.version, before)
-
-
-def _newest(context: Context, workload: str) -> Package:
-    known = registry.packages(client(context.session, "sagemaker"), context.names.package_group(workload))
-    if not known:
-        raise ServiceError(f"{workload} has no model package to deploy")
-    return known[0]
-
-
-def _invoke(out: Console, context: Context, workload: str) -> None:
-    """Ask production one of the requests that it was tested by."""
-    body = json.dumps(golden_request(context, workload, "prod"), separators=(",", ":"))
-    answer = client(context.session, "sagemaker-runtime").invoke_endpoint(
-        EndpointName=context.names.endpoint(workload, "prod"), ContentType="application/json", Body=body.encode()
-    )
-    out.print(Text.assemble(("request  ", "bright_black"), _short(body)), soft_wrap=True)
-    out.print(Text.assemble(("answer   ", "bright_black"), _short(answer["Body"].read().decode())), soft_wrap=True)
 
 
 def _register_spoiled(out: Console, context: Context, good: Package) -> Package:
@@ -168,7 +118,7 @@ def _register_spoiled(out: Console, context: Context, good: Package) -> Package:
         ModelApprovalStatus=registry.WAITING,
         CustomerMetadataProperties=kept,
     )
-    bad = _newest(context, CARDHOLDERS)
+    bad = newest(context, CARDHOLDERS)
     out.print(Text(f"version {bad.version} is a copy of {good.version} with a defect"), soft_wrap=True)
     return bad
 
@@ -217,7 +167,3 @@ def _ask(context: Context, files: Files, seen: _Seen, ended: Event) -> None:
 def _heading(out: Console, what: str) -> None:
     out.print()
     out.print(Text(what, "bold"))
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 320 else f"{text[:317]}…"

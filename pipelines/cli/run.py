@@ -51,8 +51,8 @@ def command(
 ) -> int:
     """Bring the working tree's image and pipeline into the account, start the pipeline, and follow it to its end.
 
-    What has not changed comes from the cache. Exit status 0 when the execution succeeded, 1 when it did not; Ctrl-C
-    leaves it running.
+    Runtime values that the account does not have are created from the configuration; others stay. What has not changed
+    comes from the cache. Exit status 0 when the execution succeeded, 1 when it did not; Ctrl-C leaves it running.
     """
     workload, kind = select.pipeline(workload, pipeline)
     if kind in n.DEPLOY_KINDS.values():
@@ -68,6 +68,8 @@ def command(
     # Before the rest: a path that is wrong should change nothing in the account.
     data_uri = _data(out, context, workload, kind, data, overrides)
     bring(out, context, workload, kind)
+    if created := parameters.ensure(context.session, context.configuration):
+        out.print(Text(f"made {len(created)} runtime values in Parameter Store", "bright_black"), soft_wrap=True)
     arn = starter.start(
         context.session,
         context.names,

@@ -8,13 +8,17 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipelines import definitions, executions, registry
+from pipelines import codepipelines, definitions, executions, registry
 from pipelines.cli import show
 from pipelines.cli.context import Context
+from pipelines.codepipelines import RUNNING, Run
+from pipelines.config import Workloads
 from pipelines.executions import Execution
+from pipelines.names import CODE_PIPELINES
 from pipelines.report.format import duration, moment
 from pipelines.report.outcomes import understood
 from pipelines.session import client
@@ -26,7 +30,7 @@ _STYLES = {"Succeeded": "green", "Failed": "red", "Executing": "cyan", "Stopping
 def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON instead.")] = False,
 ) -> None:
-    """Show the services, the last execution of each pipeline, and the model packages that wait for a decision."""
+    """Show the services, the last execution of each pipeline and CodePipeline, and what waits for a decision."""
     context = Context.here()
     services = _services()
     sagemaker = client(context.session, "sagemaker")
@@ -39,10 +43,24 @@ def command(
         if workload not in waiting:
             known = registry.packages(sagemaker, context.names.package_group(workload))
             waiting[workload] = [package for package in known if package.approval == registry.WAITING]
+    runs = _runs(context)
     if as_json:
-        typer.echo(json.dumps(_document(services, last, waiting), indent=2))
+        typer.echo(json.dumps(_document(services, last, runs, waiting), indent=2))
     else:
-        _print(services, last, waiting, context.now())
+        _print(services, last, runs, waiting, context.now())
+
+
+def _runs(context: Context) -> dict[str, Run]:
+    """The last execution of each CodePipeline, where the project has them and they have run."""
+    codepipeline = client(context.session, "codepipeline")
+    found = {}
+    for workload in Workloads.model_fields:
+        for kind in CODE_PIPELINES:
+            name = context.names.code_pipeline(workload, kind)
+            execution = codepipelines.latest(codepipeline, name)
+            if execution is not None:
+                found[name] = codepipelines.read(codepipeline, name, execution)
+    return found
 
 
 def _services() -> dict[str, dict[str, Any]]:
@@ -64,6 +82,7 @@ def _services() -> dict[str, dict[str, Any]]:
 def _print(
     services: dict[str, dict[str, Any]],
     last: dict[str, Execution | None],
+    runs: dict[str, Run],
     waiting: dict[str, list[registry.Package]],
     now: datetime,
 ) -> None:
@@ -90,6 +109,8 @@ def _print(
         for step in execution.steps if execution is not None else ():
             if step.status == "Failed":
                 out.print(Text(f"  {step.name}: {step.failure_reason or 'no reason was given'}", "red"), soft_wrap=True)
+    if runs:
+        _print_runs(out, runs)
     for workload, known in waiting.items():
         if known:
             versions = ", ".join(str(package.version) for package in reversed(known))
@@ -97,13 +118,44 @@ def _print(
             out.print(f"\n{workload}: {subject} for a decision (`mlops models {workload}`)", soft_wrap=True)
 
 
+def _print_runs(out: Console, runs: dict[str, Run]) -> None:
+    """What CodePipeline is at, with the reasons of what failed, and what waits for a person."""
+    out.print()
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bright_black")
+    for heading in ("CodePipeline", "last execution", "", "at"):
+        table.add_column(heading, overflow="fold", no_wrap=True)
+    for name, run in runs.items():
+        at = run.actions[-1] if run.actions else None
+        style = _STYLES.get(run.status, "cyan" if run.status == RUNNING else "")
+        table.add_row(name, run.id, Text(run.status, style), f"{at.stage} / {at.name}" if at else "")
+    out.print(table)
+    for name, run in runs.items():
+        for action in run.failed:
+            out.print(Text(f"  {name}, {action.name}: {action.said or 'no reason given'}", "red"), soft_wrap=True)
+        if run.waits is not None:
+            report = run.variable("REPORT_URL")
+            seen = f" (its tests: {report})" if report else ""
+            out.print(f"  {name} waits for `mlops approve VERSION --stage prod`{seen}", soft_wrap=True)
+
+
 def _document(
-    services: dict[str, dict[str, Any]], last: dict[str, Execution | None], waiting: dict[str, list[registry.Package]]
+    services: dict[str, dict[str, Any]],
+    last: dict[str, Execution | None],
+    runs: dict[str, Run],
+    waiting: dict[str, list[registry.Package]],
 ) -> dict[str, Any]:
     return {
         "services": services,
         "pipelines": {
             name: None if execution is None else show.execution_document(execution) for name, execution in last.items()
+        },
+        "codepipelines": {
+            name: {
+                "id": run.id,
+                "status": run.status,
+                "actions": [{"stage": one.stage, "name": one.name, "status": one.status} for one in run.actions],
+            }
+            for name, run in runs.items()
         },
         "waiting": {workload: [package.arn for package in known] for workload, known in waiting.items()},
     }

@@ -21,6 +21,7 @@ from pipelines.ingestion import control, minutes
 from pipelines.ingestion.minutes import Minute
 from pipelines.ingestion.missing import missing
 from pipelines.ingestion.watching import Clients, StreamSeen, Tail, look
+from pipelines.projects import reading
 from pipelines.report.format import NOTHING, compact
 from pipelines.session import client
 
@@ -63,7 +64,7 @@ def command(
 def change(context: Context, *, running: bool, by: str | None = None, poll_seconds: float = 0.3) -> None:
     """Set the stream going, or stop it. by: what makes the minutes, unless as configured."""
     names = context.names
-    if not infrastructure.parameters(context.session, names.stack):
+    if reading.describe(context.session, names) is None:
         raise ServiceError(
             f"there is no stack `{names.stack}`, which the stream's belongs to: on this machine `mlops up` makes it"
         )

@@ -42,7 +42,9 @@ def command(
     """
     chosen = _chosen(workload, stage)
     context = Context.here()
-    clients = Clients(*(client(context.session, name) for name in ("sagemaker", "s3", "ssm", "cloudwatch", "dynamodb")))
+    clients = Clients(
+        *(client(context.session, name) for name in ("sagemaker", "s3", "ssm", "cloudwatch", "dynamodb", "sts"))
+    )
 
     def see() -> list[WorkloadSeen]:
         return [look(clients, context.names, each, stages) for each, stages in chosen.items()]
