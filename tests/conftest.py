@@ -25,6 +25,8 @@ from hypothesis import settings
 from xdist.scheduler import LoadFileScheduling
 from xdist.workermanage import WorkerController
 
+from tests.records import leave
+
 ROOT = Path(__file__).resolve().parent.parent
 
 # How long an example takes says nothing on a shared machine.
@@ -139,6 +141,7 @@ def localcloud() -> Iterator[Localcloud]:
                 "AWS_EC2_METADATA_DISABLED": "true",
             },
         )
+        leave(endpoint)
     finally:
         process.terminate()
         try:

@@ -10,12 +10,15 @@ from pipelines.cli import VERBS
 
 ROOT = Path(__file__).resolve().parent.parent
 TRACKED = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
-PAGES = [name for name in TRACKED if name.endswith(".md")]
+# But for those of a project's repository, whose links lead from that one's root: tests/pipelines/test_seed.py.
+PAGES = [name for name in TRACKED if name.endswith(".md") and not name.startswith("template/seed/")]
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_relative_link_of_a_page_leads_to_a_file(page: str) -> None:
-    links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", (ROOT / page).read_text())
+    # What stands between backquotes is no link, but a pattern, say.
+    text = re.sub(r"`[^`\n]*`", "", (ROOT / page).read_text())
+    links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text)
     missing = [
         link
         for link in links

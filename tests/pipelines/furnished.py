@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import json
-
 import boto3
 
 from pipelines import parameters
 from pipelines.config import Configuration, Workloads
 from pipelines.feature_groups import MINUTES
 from pipelines.session import client
-
-_TRUST = {
-    "Version": "2012-10-17",
-    "Statement": [{"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}],
-}
+from tests.roles import make_role
 
 
 def furnish(session: boto3.Session, configuration: Configuration) -> None:
@@ -22,7 +16,7 @@ def furnish(session: boto3.Session, configuration: Configuration) -> None:
     names = configuration.names
     place = {"LocationConstraint": names.region}
     client(session, "s3").create_bucket(Bucket=names.bucket, CreateBucketConfiguration=place)
-    client(session, "iam").create_role(RoleName=names.role_name, AssumeRolePolicyDocument=json.dumps(_TRUST))
+    make_role(client(session, "iam"), names.role_name)
     sagemaker = client(session, "sagemaker")
     for workload in Workloads.model_fields:
         sagemaker.create_model_package_group(ModelPackageGroupName=names.package_group(workload))

@@ -18,6 +18,7 @@ import pytest
 
 from pipelines import definitions, executions, images
 from pipelines.executions import Execution
+from tests.roles import make_role
 
 WORKLOAD, KIND = "cardholders", "build"
 PROGRAM = """\
@@ -112,9 +113,7 @@ class Small:
         # What `provision` makes, less what this pipeline does not ask for: that would be fifty calls for every test.
         where = {"LocationConstraint": project.names.region}
         self.s3.create_bucket(Bucket=project.names.bucket, CreateBucketConfiguration=where)
-        trust = '{"Version": "2012-10-17", "Statement": []}'
-        iam = project.session.client("iam")
-        iam.create_role(RoleName=project.names.role_name, AssumeRolePolicyDocument=trust)
+        make_role(project.session.client("iam"), project.names.role_name)
         image = images.register_all(project.session, project.names, project.root)[0]
         self.sagemaker.create_pipeline(
             PipelineName=self.name,

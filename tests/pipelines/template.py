@@ -28,7 +28,8 @@ def parse(text: str) -> dict[str, Any]:
 
 
 _PSEUDO = {
-    "AWS::AccountId": "123456789012", "AWS::Partition": "aws", "AWS::Region": "eu-west-1", "AWS::StackId": "stack",
+    "AWS::AccountId": "123456789012", "AWS::Partition": "aws", "AWS::Region": "eu-west-1",
+    "AWS::StackId": "arn:aws:cloudformation:eu-west-1:123456789012:stack/stack/id", "AWS::StackName": "stack",
 }  # fmt: skip
 # The property that is a resource's Ref; of others it is the logical id.
 _REFERENCES = {
@@ -88,6 +89,13 @@ class _Resolving:
             if key == "Fn::If":
                 condition, yes, no = argument
                 return self.value(yes if self.holds(condition) else no)
+            if key == "Fn::Join":
+                separator, parts = argument
+                return separator.join(str(part) for part in self.value(parts))
+            if key == "Fn::Split":
+                return self.value(argument[1]).split(argument[0])
+            if key == "Fn::Select":
+                return self.value(argument[1])[int(argument[0])]
         found = {key: self.value(item) for key, item in value.items()}
         return {key: item for key, item in found.items() if item is not _NOTHING}
 
@@ -109,7 +117,11 @@ class _Resolving:
         [(key, argument)] = expression.items()
         if key == "Fn::Equals":
             first, second = (self.value(one) for one in argument)
-            return bool(first == second)
+            return str(first) == str(second)
+        if key == "Condition":
+            return self.holds(argument)
+        if key in ("Fn::And", "Fn::Or"):
+            return (all if key == "Fn::And" else any)(self._truth(one) for one in argument)
         assert key == "Fn::Not", key
         return not self._truth(argument[0])
 

@@ -46,7 +46,7 @@ boto3.client("s3").put_object(Bucket=bucket, Key=key, Body=json.dumps(report))
 
 def _now(project: Project) -> datetime:
     """The account's time: other tests may have let days pass in it."""
-    return account_time(client(project.session, "cloudwatch"))
+    return account_time(client(project.session, "sts"))
 
 
 def _hour(project: Project) -> datetime:

@@ -84,7 +84,7 @@ def test_mistakes_of_the_configuration_are_printed_without_a_traceback(
     (copy / "configs" / "project.yml").write_text("name: Fraud\n")
     status, out, err = mlops(copy, "definition", "cardholders", "build")
     assert (status, out) == (2, "")
-    assert err.startswith("mlops: the configuration has 5 mistakes:\n  configs/project.yml:1: name: ")
+    assert err.startswith("mlops: the configuration has 7 mistakes:\n  configs/project.yml:1: name: ")
     assert "Traceback" not in err
 
 

@@ -69,9 +69,14 @@ def test_a_list_in_the_overrides_replaces_the_list_below_it(copy: Path, tmp_path
     assert len(serving.transform_instance_types) > 0
 
 
-def test_only_the_region_is_taken_from_the_environment(copy: Path) -> None:
-    noise = {"PROJECT_NAME": "other", "AWS_ACCOUNT_ID": "999999999999", "MLOPS_REGION": "us-east-1"}
+def test_which_project_it_is_is_taken_from_the_environment_and_nothing_else(copy: Path) -> None:
+    noise = {"PROJECT_NAME": "other", "MLOPS_ACCOUNT_ID": "999999999999", "MLOPS_REGION": "us-east-1"}
     assert load(copy, environ=noise) == load(copy, environ={})
+    told = {"SAGEMAKER_PROJECT_NAME": "other", "AWS_ACCOUNT_ID": "999999999999"}
+    project = load(copy, environ=told).project
+    assert (project.name, project.account_id) == ("other", "999999999999")
+    with pytest.raises(ConfigurationError, match="environment variable SAGEMAKER_PROJECT_NAME"):
+        load(copy, environ={"SAGEMAKER_PROJECT_NAME": "Other"})
 
 
 def test_an_empty_overrides_file_changes_nothing(copy: Path, tmp_path: Path) -> None:
@@ -210,7 +215,15 @@ def test_bytes_that_are_no_text_are_reported(copy: Path) -> None:
 def test_an_empty_file_lacks_every_key(copy: Path) -> None:
     (copy / "configs" / "project.yml").write_text("")
     found = _mistakes(copy)
-    assert [line.split(": ")[1] for line in found] == ["name", "account_id", "region", "api", "notices"]
+    assert [line.split(": ")[1] for line in found] == [
+        "name",
+        "account_id",
+        "region",
+        "api",
+        "notices",
+        "budget",
+        "images",
+    ]
     assert all("missing, expected" in line for line in found)
 
 

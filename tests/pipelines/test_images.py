@@ -317,8 +317,10 @@ def test_ecr_that_wants_the_layers_themselves_asks_for_docker(tree: Callable[...
         s3_answers.add_response("put_object", {})
         with pytest.raises(ImageError) as raised:
             images.register(_Session(ecr=ecr, s3=s3), NAMES, image)  # type: ignore[arg-type]
+    assert isinstance(raised.value, images.LayersMissing)
     uri = NAMES.image_uri("cardholders", image.digest)
-    assert f"docker build --file seed_code/cardholders/Dockerfile --tag {uri} ." in str(raised.value)
+    assert f"the layers of `{uri}`" in str(raised.value)
+    assert "`mlops images` builds it with Docker, by seed_code/cardholders/Dockerfile" in str(raised.value)
 
 
 def test_an_image_that_docker_pushed_is_left_as_it_is(tree: Callable[..., Path]) -> None:

@@ -85,16 +85,16 @@ def test_the_project_knows_its_alarms_by_name() -> None:
     assert NAMES.monitored_by("other-forecaster-prod-drift") is None
 
 
-def _cloudwatch(**headers: str) -> Any:
-    return SimpleNamespace(describe_alarms=lambda **_: {"ResponseMetadata": {"HTTPHeaders": headers}})
+def _sts(**headers: str) -> Any:
+    return SimpleNamespace(get_caller_identity=lambda: {"ResponseMetadata": {"HTTPHeaders": headers}})
 
 
 def test_the_accounts_time_is_that_of_its_answers_or_of_what_was_seen_there() -> None:
-    account = _cloudwatch(date="Sun, 22 Nov 2026 14:00:43 GMT")
+    account = _sts(date="Sun, 22 Nov 2026 14:00:43 GMT")
     assert account_time(account) == datetime(2026, 11, 22, 14, 0, 43, tzinfo=UTC)
     later = datetime(2026, 11, 25, tzinfo=UTC)
     assert account_time(account, [FIRST, None, later]) == later
-    for broken in (_cloudwatch(), _cloudwatch(date="yesterday")):
+    for broken in (_sts(), _sts(date="yesterday")):
         with pytest.raises(ServiceError, match="expected one such as `Sun, 22 Nov 2026 14:00:00 GMT`"):
             account_time(broken)
 

@@ -53,6 +53,8 @@ def test_every_name_is_one_that_its_service_accepts(project: str, region: str) -
             assert _accepted(names.pipeline(workload, kind), _limits("sagemaker", "PipelineName"))
         for stage in STAGES:
             assert _accepted(names.endpoint(workload, stage), _limits("sagemaker", "EndpointName"))
+            config = names.endpoint_config(workload, stage, "0" * 64)
+            assert _accepted(config, _limits("sagemaker", "EndpointConfigName"))
 
 
 @given(st.lists(_projects(), min_size=2, max_size=2, unique=True))

@@ -32,6 +32,7 @@ from pipelines.ingestion.replay import replay
 from pipelines.names import LocalPaths, Names
 from pipelines.session import boto_session, client
 from pipelines.stack import Server, Stack
+from tests.records import leave
 
 ROOT = Path(__file__).resolve().parents[2]
 POLL_SECONDS = 0.1
@@ -278,6 +279,7 @@ def running_chain(
             chain.session, configuration, ROOT, tracking_uri=servers.mlflow.url, poll_seconds=POLL_SECONDS
         )
         yield chain
+        leave(f"http://127.0.0.1:{port}")
     finally:
         servers.stop()
         for name in servers.environment():

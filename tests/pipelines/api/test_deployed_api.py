@@ -520,7 +520,9 @@ def test_the_roles_allow_what_is_called_and_nothing_else(api: Served, role: str)
         api.ask("GET", "/health", token=None)
     else:
         api.ask("GET", "/forecasts?minutes=9")
-    called = {(call["action"], call["resource"]) for call in api.calls(role)}
+    calls = api.calls(role)
+    # Lambda writes a function's lines in its name, as the statement Log allows it to.
+    called = {(call["action"], call["resource"]) for call in calls if not call["action"].startswith("logs:")}
     assert {action for action, _ in called} == {action for action, _ in allowed}
     for action, resource in called:
         fitting = [pattern for one, pattern in allowed if one == action]

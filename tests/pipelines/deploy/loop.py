@@ -37,6 +37,7 @@ from tests.conftest import Localcloud
 from tests.contract.sagemaker_account import until
 from tests.model_server import program
 from tests.pipelines.conftest import ROOT, Project
+from tests.records import leave
 
 ENDED = ("Succeeded", "Failed", "Stopped")
 CARDHOLDERS, FORECASTER = Workloads.model_fields
@@ -106,6 +107,7 @@ def started() -> Iterator[Localcloud]:
             keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_EC2_METADATA_DISABLED": "true"}
             region = {"AWS_DEFAULT_REGION": "eu-west-1", "AWS_REGION": "eu-west-1"}
             yield Localcloud(endpoint, {"AWS_ENDPOINT_URL": endpoint, **keys, **region})
+            leave(endpoint)
         finally:
             process.terminate()
 

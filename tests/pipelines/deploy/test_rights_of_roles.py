@@ -1,5 +1,5 @@
 """The least that each role of the stack needs: all that was called in the tests of the loop is allowed, and what is
-allowed was called.
+allowed was called, or the template explains why it is there (`UnusedActions` in the role's metadata).
 
 The second part needs all those tests in one process, and is skipped where some of them have run elsewhere, or not at
 all.
@@ -14,33 +14,10 @@ from pathlib import Path
 import pytest
 
 from tests.pipelines.deploy.loop import Loop
+from tests.pipelines.rights import roles
 
 Statement = tuple[list[str], list[str]]
 FUNCTIONS = ("approvals", "deploy-steps", "waiting", "failures")
-
-LOGS = dict.fromkeys(("logs:CreateLogStream", "logs:PutLogEvents"), "a function's log, which localcloud writes itself")
-POLLER = dict.fromkeys(
-    ("sqs:ChangeMessageVisibility", "sqs:GetQueueAttributes"),
-    "Lambda's poller refuses a role that may not; localcloud's asks without it",
-)
-SCALING = dict.fromkeys(
-    (
-        "cloudwatch:DeleteAlarms",
-        "cloudwatch:DescribeAlarms",
-        "cloudwatch:PutMetricAlarm",
-        "iam:CreateServiceLinkedRole",
-        "sagemaker:DescribeEndpointConfig",
-        "sagemaker:UpdateEndpointWeightsAndCapacities",
-    ),
-    "Application Auto Scaling wants it of who registers a target",
-)
-UNUSED = {
-    "approvals": {**LOGS, **POLLER},
-    "deploy-steps": {**LOGS, **SCALING, "s3:ListBucket": "without it a missing file is answered as a forbidden one"},
-    "waiting": {**LOGS, **POLLER},
-    "failures": {**LOGS, "sqs:SendMessage": "what it fails on is kept in the dead-letter queue"},
-}
-"""What each role is allowed without calling it, and why."""
 
 
 class Rights:
@@ -70,6 +47,11 @@ class Rights:
             and any(_fits(resource, pattern) for pattern in resources)
             for actions, resources in self.statements(role)
         )
+
+    def unexplained(self, role: str, called: set[str]) -> set[str]:
+        """What a role is allowed and did not call, and the template does not explain."""
+        allowed = {action for actions, _ in self.statements(role) for action in actions}
+        return {action for action in allowed - called if roles()[role].reason(action) is None}
 
 
 @pytest.fixture
@@ -104,9 +86,7 @@ def test_what_a_role_is_allowed_it_calls(
     deployed: Loop, rights: Rights, role: str, request: pytest.FixtureRequest
 ) -> None:
     _skip_without_all_the_others(deployed, request)
-    called = {call["action"] for call in deployed.calls(role)}
-    allowed = {action for actions, _ in rights.statements(role) for action in actions}
-    assert allowed - called == UNUSED[role].keys()
+    assert rights.unexplained(role, {call["action"] for call in deployed.calls(role)}) == set()
 
 
 def _skip_without_all_the_others(deployed: Loop, request: pytest.FixtureRequest) -> None:

@@ -16,7 +16,7 @@ from seed_code.ingestion.operator import __main__ as operator
 from seed_code.ingestion.poller import settings as poller
 from tests.pipelines import template
 from tests.pipelines.conftest import ROOT
-from tests.pipelines.ingestion.test_rights_of_the_stream import UNUSED
+from tests.pipelines.ingestion.test_rights_of_the_stream import ROLES
 
 NAMES = n.Names("fraud", "123456789012", "eu-west-1")
 PARAMETERS = {
@@ -142,7 +142,7 @@ def test_a_stream_that_does_not_run_does_nothing_and_alarms_nobody(
 def test_the_rights_of_every_role_are_looked_at() -> None:
     """By a stream that is at work, but for Flink's, which stands where the operator's does."""
     roles = {role["RoleName"].removeprefix("fraud-") for role in of_type(resources(), "AWS::IAM::Role").values()}
-    assert roles == UNUSED.keys()
+    assert roles == set(ROLES)
 
 
 # --- what programs are told -------------------------------------------------------------------------------------------

@@ -3,12 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,73 +10,19 @@ import pytest
 
 from pipelines import names as n
 from pipelines.carried.retraining import FAILED, REGISTERED
-from tests.conftest import Localcloud, point_at
-from tests.pipelines.conftest import ROOT
+from tests.conftest import point_at
 from tests.pipelines.deploy.loop import Mlflow
+from tests.pipelines.killable import killable
 from tests.pipelines.monitor.watched import FORECASTER, Watched, made, until
-
-
-class Killable:
-    """A localcloud that keeps its state, and always has the same port."""
-
-    def __init__(self, state: Path) -> None:
-        self._state, self._port = state, 0
-        self.start()
-
-    @property
-    def localcloud(self) -> Localcloud:
-        endpoint = f"http://127.0.0.1:{self._port}"
-        keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_EC2_METADATA_DISABLED": "true"}
-        region = {"AWS_DEFAULT_REGION": "eu-west-1", "AWS_REGION": "eu-west-1"}
-        return Localcloud(endpoint, {"AWS_ENDPOINT_URL": endpoint, **keys, **region})
-
-    def start(self) -> None:
-        clean = {
-            name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MLOPS_", "MLFLOW_"))
-        }
-        command = [sys.executable, "-m", "localcloud", "up", "--port", str(self._port), "--state", str(self._state)]
-        self._process = subprocess.Popen(
-            command, cwd=ROOT, env={**clean, "AWS_DEFAULT_REGION": "eu-west-1"}, stdout=subprocess.PIPE, text=True
-        )
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        assert "http://127.0.0.1:" in line, f"localcloud did not start: {line!r}; its messages are above"
-        self._port = int(line.partition("http://127.0.0.1:")[2].split()[0].rstrip("/"))
-
-    def kill(self) -> None:
-        self._process.send_signal(signal.SIGKILL)
-        self._end()
-
-    def stop(self) -> None:
-        self._process.terminate()
-        self._end()
-
-    def _end(self) -> None:
-        self._process.wait()
-        assert self._process.stdout is not None
-        self._process.stdout.close()
-
-
-@contextmanager
-def _killable(state: Path) -> Iterator[Killable]:
-    found = Killable(state)
-    try:
-        yield found
-    finally:
-        found.stop()
 
 
 @pytest.mark.slow
 def test_killed_at_every_stage_it_goes_on_and_retrains_once(
     tmp_path: Path, tracking: Mlflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with _killable(tmp_path / "state") as cloud, made(tmp_path / "copy", cloud.localcloud, tracking) as watched:
+    with killable(tmp_path / "state") as cloud, made(tmp_path / "copy", cloud.localcloud, tracking) as watched:
         point_at(cloud.localcloud, monkeypatch)
-
-        def again() -> None:
-            cloud.kill()
-            cloud.start()
-
+        again = cloud.again
         watched.ends_as("waits")
         watched.alarm(n.QUALITY)
         again()  # its event is on the way, or was acted on, or half so

@@ -1,5 +1,5 @@
 """The least that the roles of the monitoring need: all that was called in the tests here is allowed, and what is
-allowed was called.
+allowed was called, or the template explains why it is there.
 
 The second part needs all those tests in one process, and is skipped where some have run elsewhere, or not at all.
 """
@@ -10,23 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipelines.deploy.test_rights_of_roles import LOGS, Rights
+from tests.pipelines.deploy.test_rights_of_roles import Rights
 from tests.pipelines.monitor.watched import Watched
 
-DEAD_LETTERS = {"sqs:SendMessage": "what it fails on is kept in the dead-letter queue"}
-STORE = dict.fromkeys(
-    ("glue:GetDatabase", "glue:GetPartitions", "glue:GetTable", "s3:GetBucketLocation"),
-    "Athena wants it of who asks, or a step of it that localcloud's Athena does by itself",
-) | dict.fromkeys(
-    ("kms:Decrypt", "s3:GetObject", "s3:ListBucket", "s3:PutObject"),
-    "Athena reads the store and writes its answer with the rights of who asks; localcloud's does not",
-)
-APPROVAL = {"sagemaker:UpdateModelPackage": "where the configuration approves for staging (test_two_projects.py)"}
-UNUSED = {"evaluations": {**LOGS, **DEAD_LETTERS}, "retraining": {**LOGS, **DEAD_LETTERS, **STORE, **APPROVAL}}
-"""What each role is allowed without calling it, and why."""
+ELSEWHERE = {"evaluations": set[str](), "retraining": {"sagemaker:UpdateModelPackage"}}
+"""What each role calls in test_two_projects.py only, in a project of its own."""
 
 
-@pytest.mark.parametrize("role", UNUSED)
+@pytest.mark.parametrize("role", ELSEWHERE)
 def test_what_a_role_of_the_monitoring_calls_it_is_allowed(watched: Watched, role: str) -> None:
     watched.alarm("quality")
     watched.quiet()
@@ -36,19 +27,12 @@ def test_what_a_role_of_the_monitoring_calls_it_is_allowed(watched: Watched, rol
     refused = {
         f"{call['action']} on {call['resource']}"
         for call in called
-        if not rights.allow(role, call["action"], _resource(watched, call))
+        if not rights.allow(role, call["action"], call["resource"])
     }
     assert refused == set()
 
 
-def _resource(watched: Watched, call: dict[str, str]) -> str:
-    """What a call was about. Athena's are about the work group, which the record does not name."""
-    if call["action"].startswith("athena:"):
-        return f"arn:aws:athena:{watched.names.region}:{watched.names.account_id}:workgroup/primary"
-    return call["resource"]
-
-
-@pytest.mark.parametrize("role", UNUSED)
+@pytest.mark.parametrize("role", ELSEWHERE)
 def test_what_a_role_of_the_monitoring_is_allowed_it_calls(
     watched: Watched, role: str, request: pytest.FixtureRequest
 ) -> None:
@@ -59,5 +43,4 @@ def test_what_a_role_of_the_monitoring_is_allowed_it_calls(
     if missing or elsewhere:
         pytest.skip(f"not all tests of the monitoring have run in this process, e.g. {[*missing, *elsewhere][0]}")
     called = {call["action"] for call in watched.loop.calls(role)}
-    allowed = {action for actions, _ in Rights(watched.loop).statements(role) for action in actions}
-    assert allowed - called == UNUSED[role].keys()
+    assert Rights(watched.loop).unexplained(role, called | ELSEWHERE[role]) == set()

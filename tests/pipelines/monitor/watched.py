@@ -27,6 +27,7 @@ from tests.conftest import Localcloud, point_at
 from tests.contract.sagemaker_account import until
 from tests.pipelines.conftest import make_copy, make_project
 from tests.pipelines.deploy.loop import CARDHOLDERS, FORECASTER, Loop, Mlflow, furnish
+from tests.roles import policy
 
 __all__ = ["CARDHOLDERS", "FORECASTER", "Watched", "made", "until"]
 
@@ -56,6 +57,12 @@ class Watched:
         sqs, sns = self.client("sqs"), self.client("sns")
         for queue in ("notices", WAITING):
             sqs.create_queue(QueueName=self.names.queue(queue))
+        # This one is the tests' own, of which the template knows nothing.
+        asks = {"Effect": "Allow", "Principal": {"AWS": self.names.role_arn}, "Action": "sqs:SendMessage"}
+        resource = f"arn:aws:sqs:{self.names.region}:{self.names.account_id}:{self.names.queue(WAITING)}"
+        sqs.set_queue_attributes(
+            QueueUrl=self.loop.queue_url(WAITING), Attributes={"Policy": policy([{**asks, "Resource": resource}])}
+        )
         arn = sqs.get_queue_attributes(QueueUrl=self.loop.queue_url("notices"), AttributeNames=["QueueArn"])
         sns.subscribe(TopicArn=self.names.notices_topic_arn, Protocol="sqs", Endpoint=arn["Attributes"]["QueueArn"])
         self.serve(FORECASTER, "prod")

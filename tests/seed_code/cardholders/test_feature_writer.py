@@ -17,6 +17,7 @@ import pytest
 
 from seed_code.cardholders import feature_writer, features, prepare
 from seed_code.common.errors import ClientError
+from tests.roles import make_role
 
 # What `pipelines` declares too: whoever changes one must change the other, and make the group anew.
 DEFINITIONS = {
@@ -90,7 +91,7 @@ def make(aws: Any, bucket: str) -> Callable[..., str]:
                 {"FeatureName": feature, "FeatureType": kind}
                 for feature, kind in (DEFINITIONS if types is None else types).items()
             ],
-            RoleArn="arn:aws:iam::123456789012:role/writer",
+            RoleArn=make_role(_client(aws.endpoint, "iam"), "writer"),
             **{key: value for key, value in asked.items() if value is not None},
         )
         while sagemaker.describe_feature_group(FeatureGroupName=name)["FeatureGroupStatus"] == "Creating":

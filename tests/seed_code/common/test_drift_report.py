@@ -14,6 +14,7 @@ from seed_code.common.drift_report import PSI, WASSERSTEIN, Classification, Drif
 from seed_code.common.errors import ClientError
 from seed_code.common.monitoring_store import put_report
 from seed_code.common.objects import Objects
+from tests.roles import make_role
 
 BUCKET = "drift-reports"
 T = datetime(2026, 3, 2, 6, tzinfo=UTC)
@@ -327,7 +328,7 @@ def minutes_group(localcloud):
             aws_access_key_id="test",
             aws_secret_access_key="test",
         )
-        for name in ("sagemaker", "sagemaker-featurestore-runtime")
+        for name in ("iam", "sagemaker", "sagemaker-featurestore-runtime")
     }
     group = "drift-report-minutes"
     types = {"tx_minute": "String", "event_time": "String", FEE: "Fractional", "total_nb_trx_1min": "Integral"}
@@ -337,7 +338,7 @@ def minutes_group(localcloud):
         EventTimeFeatureName="event_time",
         FeatureDefinitions=[{"FeatureName": name, "FeatureType": kind} for name, kind in types.items()],
         OnlineStoreConfig={"EnableOnlineStore": True},
-        RoleArn="arn:aws:iam::123456789012:role/execution",
+        RoleArn=make_role(clients["iam"], "drift-report"),
     )
     while clients["sagemaker"].describe_feature_group(FeatureGroupName=group)["FeatureGroupStatus"] == "Creating":
         pass

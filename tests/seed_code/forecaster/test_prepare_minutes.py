@@ -20,6 +20,7 @@ from seed_code.forecaster import channels, prepare, rolling
 from seed_code.forecaster.athena import Athena
 from seed_code.forecaster.frequency import Frequency
 from seed_code.forecaster.grid import GridSeries
+from tests.roles import make_role
 
 FEATURES = {
     "tx_minute": "String", "total_nb_trx_1min": "Integral", "total_fee_1min": "Fractional",
@@ -64,6 +65,8 @@ class Store:
         place = {"LocationConstraint": environment["AWS_DEFAULT_REGION"]}
         self.s3.create_bucket(Bucket=self.bucket, CreateBucketConfiguration=place)
         self.output = f"s3://{self.bucket}/athena/"
+        iam = session.client("iam", endpoint_url=environment["AWS_ENDPOINT_URL"])
+        self.role = make_role(iam, "prepares-minutes")
 
     def group(self, records: Sequence[Record] = (), **types: str) -> str:
         """A feature group that holds these records; gives its name."""
@@ -75,7 +78,7 @@ class Store:
             EventTimeFeatureName="event_time",
             FeatureDefinitions=[{"FeatureName": name, "FeatureType": kind} for name, kind in features.items()],
             OfflineStoreConfig={"S3StorageConfig": {"S3Uri": f"s3://{self.bucket}/offline/"}},
-            RoleArn="arn:aws:iam::123456789012:role/execution",
+            RoleArn=self.role,
         )
         while self.sagemaker.describe_feature_group(FeatureGroupName=name)["FeatureGroupStatus"] == "Creating":
             pass
