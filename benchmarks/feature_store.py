@@ -39,6 +39,8 @@ import boto3
 import psutil
 from botocore.config import Config
 
+from tests.roles import make_role
+
 RESULT = Path(__file__).parent / "results" / "feature_store.json"
 GROUP = "minutes"
 BATCH = 100
@@ -161,7 +163,7 @@ def make_group(port: int) -> str:
         FeatureDefinitions=[{"FeatureName": name, "FeatureType": kind} for name, kind in types.items()],
         OnlineStoreConfig={"EnableOnlineStore": True},
         OfflineStoreConfig={"S3StorageConfig": {"S3Uri": "s3://bench/offline"}},
-        RoleArn="arn:aws:iam::123456789012:role/bench",
+        RoleArn=make_role(client("iam", port), "bench"),
     )
     while True:
         group = sagemaker.describe_feature_group(FeatureGroupName=GROUP)

@@ -48,6 +48,7 @@ from pipelines.carried.project import client
 from pipelines.deploy.functions.scaling import set_scaling
 from pipelines.names import VARIANT
 from tests.contract import images
+from tests.roles import make_role
 
 REGION, ACCOUNT_ID, ENDPOINT, BUCKET = "eu-west-1", "123456789012", "bench-scaling", "bench-scaling"
 LEAST, MOST, INVOCATIONS_PER_MACHINE = 1, 4, 30
@@ -170,7 +171,7 @@ def serve() -> None:
     image = images.register(
         s3, client("ecr"), BUCKET, account=ACCOUNT_ID, region=REGION, repository=ENDPOINT, content=_layer()
     )
-    role = f"arn:aws:iam::{ACCOUNT_ID}:role/{ENDPOINT}"
+    role = make_role(client("iam"), ENDPOINT)
     sagemaker.create_model(ModelName=ENDPOINT, PrimaryContainer={"Image": image}, ExecutionRoleArn=role)
     variant = {"VariantName": VARIANT, "ModelName": ENDPOINT, "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
     sagemaker.create_endpoint_config(EndpointConfigName=ENDPOINT, ProductionVariants=[variant])

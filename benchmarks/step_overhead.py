@@ -31,6 +31,8 @@ import boto3
 from rich.console import Console
 from rich.table import Table
 
+from tests.roles import make_role
+
 ROOT = Path(__file__).resolve().parent.parent
 PEERS = ROOT / ".venvs/bench/bin"
 ACCOUNT, REGION, PORT = "123456789012", "eu-west-1", 4690
@@ -64,6 +66,7 @@ def localcloud(folder: Path) -> Iterator[Runner]:
         session = boto3.Session("localcloud", "localcloud", region_name=REGION)
         sagemaker = session.client("sagemaker", endpoint_url=endpoint)
         register_empty_image(session, endpoint)
+        make_role(session.client("iam", endpoint_url=endpoint), ROLE.rpartition("/")[2])
         for steps in (SHORT, LONG):
             sagemaker.create_pipeline(
                 PipelineName=f"chain-{steps}", RoleArn=ROLE, PipelineDefinition=json.dumps(definition(steps)),
