@@ -210,7 +210,8 @@ def _created(out: Console, context: Context, folder: Path) -> Repository:
     session, names = context.session, context.names
     _heading(out, f"the project {names.project}, created from the template")
     with out.status("publishing the template", spinner="dots") as status:
-        release = publishing.prepare(context.configuration, context.root)
+        # `make lint` looks at the templates, and `mlops publish` does; a demo need not wait for that.
+        release = publishing.prepare(context.configuration, context.root, checked=True)
         published = publishing.publish(session, release, context.root, poll_seconds=_POLL_SECONDS, tell=status.update)
     out.print(Text.assemble(("published ", "bright_black"), f"version {published.version}"), soft_wrap=True)
     overrides = creation.overrides_inside(context.root, os.environ)

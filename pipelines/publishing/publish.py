@@ -45,14 +45,16 @@ class Published:
     """Where Studio shows it, where that route was asked for."""
 
 
-def prepare(configuration: Configuration, root: Path, tracking_uri: str | None = None) -> Release:
-    """Pack and check a working copy; calls nothing.
+def prepare(
+    configuration: Configuration, root: Path, tracking_uri: str | None = None, *, checked: bool = False
+) -> Release:
+    """Pack and check a working copy; calls nothing. checked: cfn-lint has looked at the templates already.
 
     tracking_uri: the MLflow server that projects take; MLFLOW_TRACKING_URI's when None, a server of the project's own
     when that is not set either. Raises UsageError, which lists all that is wrong with the templates.
     """
     paths, names = LocalPaths(root), configuration.names
-    files = sorted(set((root / "template").glob("*.yml")) - {paths.seed_manifest})
+    files = [] if checked else sorted(set((root / "template").glob("*.yml")) - {paths.seed_manifest})
     wrong = templates.lint(files, root, names.region, paths.lint_cache)
     if wrong:
         listed = "\n".join(f"  {one}" for one in wrong)

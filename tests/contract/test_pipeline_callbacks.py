@@ -229,6 +229,7 @@ def test_a_stopped_callback_step_ends_when_its_second_message_is_answered(
     assert (status, found["Ask"]["StepStatus"]) == ("Stopped", "Stopped")
 
 
+@pytest.mark.slow
 def test_a_callback_step_gives_up_after_a_week(
     account: Account, functions: Functions, cloud: Cloud, localcloud_only: None
 ) -> None:

@@ -334,6 +334,7 @@ def test_a_project_that_is_not_there_is_told(account: Account) -> None:
         assert "does not exist" in message
 
 
+@pytest.mark.slow
 def test_a_project_goes_on_where_a_process_was_killed(
     tmp_path: Any, start_localcloud: Callable[..., Any], client_of: Callable[..., Any]
 ) -> None:

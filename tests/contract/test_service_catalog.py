@@ -505,6 +505,7 @@ def test_a_stack_offers_a_product(catalog: Catalog, account: Account, stacks: St
     assert stacks.delete(stack_id)["StackStatus"] == "DELETE_COMPLETE", stacks.reasons(stack_id)
 
 
+@pytest.mark.slow
 def test_a_launch_goes_on_where_a_process_was_killed(
     tmp_path: Path, start_localcloud: Callable[..., Any], client_of: Callable[..., Any]
 ) -> None:

@@ -25,6 +25,7 @@ def begun(chain: Chain) -> datetime:
     return minutes.whole(chain.now()) + MINUTE
 
 
+@pytest.mark.slow
 def test_the_minutes_are_the_ledgers_whatever_is_killed(tmp_path: Path) -> None:
     with running_chain(tmp_path, free_port(), Traffic(rate=2, speed=20)) as chain:
         first = begun(chain)

@@ -38,6 +38,7 @@ def test_an_approved_package_waits_for_a_person_who_sees_its_tests(fraud: Delive
     assert newest["status"] == "Succeeded"
 
 
+@pytest.mark.slow
 def test_who_approves_in_codepipeline_is_kept_with_the_package(fraud: Delivery) -> None:
     package = _waiting(fraud)
     fraud.put_approval(CARDHOLDERS, "Approved", "looks right")

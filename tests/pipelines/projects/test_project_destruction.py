@@ -100,6 +100,7 @@ def test_everything_is_listed_then_deleted_and_nothing_of_a_neighbour(
         assert destruction.destroy(_account(session, one)).remaining == ()
 
 
+@pytest.mark.slow
 def test_data_are_kept_when_they_are_to_be(
     session: boto3.Session, create: Callable[..., Names], mlops: Mlops, tree: Path
 ) -> None:

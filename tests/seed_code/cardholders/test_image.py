@@ -196,6 +196,7 @@ def image(tmp_path_factory):
     return Image(tmp_path_factory.mktemp("image"), Path(sys.executable))
 
 
+@pytest.mark.slow
 def test_train_package_and_serve_by_the_images_own_programs(image, prepared, parts, tmp_path):
     """The clusters are trained below, in this process: it has the libraries, whose import takes longer."""
     _contract(image, prepared, tmp_path, clusters=parts / "clusters.tar.gz")

@@ -253,6 +253,7 @@ def test_a_wrong_hyperparameter_ends_the_job_with_its_reason(tmp_path, monkeypat
     assert not (tmp_path / "model").exists()
 
 
+@pytest.mark.slow
 def test_a_job_that_is_stopped_keeps_its_best_model(tmp_path):
     """What a time limit does: SIGTERM, and two minutes to save what there is."""
     prepare_job(tmp_path, epochs="1000000")
