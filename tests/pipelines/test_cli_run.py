@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from pipelines import executions
+from pipelines.account_time import account_time
 from pipelines.cli.run import moment_of, parameters_of, usual_moment
 from pipelines.errors import UsageError
+from pipelines.session import client
 from tests.conftest import Localcloud, point_at
 from tests.pipelines.conftest import Project, make_copy, make_project
 from tests.pipelines.furnished import furnish
@@ -106,12 +108,14 @@ def test_a_run_as_json_uses_the_data_of_the_last_one(brought: Any, tmp_path: Pat
     assert next(step for step in first["steps"] if step["name"] == "Prepare")["failure_reason"]
     assert "✗ Prepare" in err
 
-    before = datetime.now(UTC)
+    # The account's clock, which other tests may have moved ahead.
+    sts = client(brought.session, "sts")
+    before = account_time(sts)
     status, out, _ = mlops(brought.root, "run", "cardholders", "--json", "--param", "MinRocAuc=0.123")
     second = json.loads(out)
     assert second["parameters"]["InputDataUri"] == first["parameters"]["InputDataUri"]
     assert second["parameters"]["MinRocAuc"] == "0.123"
-    days = {f"{day:%Y-%m-%d}T00:00:00Z" for day in (before, datetime.now(UTC))}
+    days = {f"{day:%Y-%m-%d}T00:00:00Z" for day in (before, account_time(sts))}
     assert second["parameters"]["EvaluationTime"] in days
 
 
